@@ -1,0 +1,3 @@
+"""pystap: an independent SystemTap in Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The runtimes: each turns an IR module into something that runs."""

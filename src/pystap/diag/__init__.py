@@ -1,0 +1,1 @@
+"""Diagnostics: one value type, one collector, one renderer."""

@@ -1,0 +1,113 @@
+"""The operations every runtime implements natively, as one table.
+
+A tapset function whose body is ``%{ pystap:NAME [literal ...] %}`` is the intrinsic NAME applied
+to its parameters (literals become ``Intrinsic.const``).  Whatever can be said in the script
+language (``@cast``, arithmetic, strings) is written there instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from pystap.ir.types import Ty
+
+_L, _S, _V = Ty.LONG, Ty.STR, Ty.VOID
+
+
+class IntrinsicInfo(NamedTuple):
+    """Signature and properties.
+
+    ``pure``: unused results may be dropped.  ``fallible``: may raise a run-time error.
+    ``bound``: most bytes of a string result with NUL, 0 when MAXSTRINGLEN.
+    ``needs``: what the probe's context must offer: "" nothing, "task" a current task,
+    "regs" registers, "user" user-space memory of the current task.
+    """
+
+    args: tuple[Ty, ...]
+    result: Ty
+    pure: bool = True
+    fallible: bool = False
+    bound: int = 0
+    needs: str = ""
+    consts: int = 0
+
+
+INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
+    # current task
+    "pid": IntrinsicInfo((), _L),
+    "tid": IntrinsicInfo((), _L),
+    "uid": IntrinsicInfo((), _L),
+    "gid": IntrinsicInfo((), _L),
+    "execname": IntrinsicInfo((), _S, bound=16),
+    "cpu": IntrinsicInfo((), _L),
+    "task_current": IntrinsicInfo((), _L),
+    "cgroup_id": IntrinsicInfo((), _L),
+    # the probe that fired
+    "pp": IntrinsicInfo((), _S),
+    "pn": IntrinsicInfo((), _S),
+    "ppfunc": IntrinsicInfo((), _S),  # function part of the probe point, "" if none
+    "probe_kind": IntrinsicInfo((), _S, bound=32),
+    "is_return": IntrinsicInfo((), _L),
+    "user_mode": IntrinsicInfo((), _L, needs="regs"),
+    "addr": IntrinsicInfo((), _L, needs="regs"),
+    "target": IntrinsicInfo((), _L),
+    "in_target": IntrinsicInfo((), _L),  # current task is target() or a descendant
+    "module_name": IntrinsicInfo((), _S, bound=64),
+    "stp_pid": IntrinsicInfo((), _L),  # pid of the process that runs the session
+    # clocks
+    "ktime_get_ns": IntrinsicInfo((), _L),  # CLOCK_MONOTONIC
+    "ktime_get_boot_ns": IntrinsicInfo((), _L),
+    "gettimeofday_ns": IntrinsicInfo((), _L),  # CLOCK_REALTIME
+    "get_cycles": IntrinsicInfo((), _L),
+    "jiffies": IntrinsicInfo((), _L),
+    "hz": IntrinsicInfo((), _L),
+    "tz_gmtoff": IntrinsicInfo((), _L),  # seconds west of UTC
+    "tz_name": IntrinsicInfo((), _S, bound=64),
+    # memory: string at an address; args are address and most bytes to take (without NUL)
+    "kernel_string": IntrinsicInfo((_L, _L), _S, fallible=True),
+    "user_string": IntrinsicInfo((_L, _L), _S, fallible=True, needs="user"),
+    # the same with a text in place of a fault: address, most bytes, text
+    "kernel_string_or": IntrinsicInfo((_L, _L, _S), _S),
+    "user_string_or": IntrinsicInfo((_L, _L, _S), _S, needs="user"),
+    # quoted as a C literal, cut marks "..." : address, input bytes, output bytes
+    "user_string_quoted": IntrinsicInfo((_L, _L, _L), _S, needs="user"),
+    "kernel_string_quoted": IntrinsicInfo((_L, _L, _L), _S),
+    # raw bytes (may hold NULs) for the m and M directives: address, count
+    "kernel_bytes": IntrinsicInfo((_L, _L), _S, fallible=True),
+    "user_bytes": IntrinsicInfo((_L, _L), _S, fallible=True),
+    # sizes 1 2 4 8 read without a run-time error: address, size -> value or default (third)
+    "kernel_read_or": IntrinsicInfo((_L, _L, _L), _L),
+    "user_read_or": IntrinsicInfo((_L, _L, _L), _L, needs="user"),
+    # strings
+    "strlen": IntrinsicInfo((_S,), _L),
+    "substr": IntrinsicInfo((_S, _L, _L), _S),  # start, length
+    "stringat": IntrinsicInfo((_S, _L), _L),  # byte or raises "invalid string index"
+    "isinstr": IntrinsicInfo((_S, _S), _L),
+    "strpos": IntrinsicInfo((_S, _S), _L),  # index of first occurrence, -1 when none
+    "isdigit": IntrinsicInfo((_S,), _L),
+    "str_replace": IntrinsicInfo((_S, _S, _S), _S),
+    "strtol": IntrinsicInfo((_S, _L), _L),  # text, base
+    "tokenize": IntrinsicInfo((_S, _S), _S, pure=False),  # keeps its state per cpu context
+    "tokenize_next": IntrinsicInfo((_S,), _S, pure=False),
+    "text_str": IntrinsicInfo((_S,), _S),  # non-printables as octal escapes
+    "text_strn": IntrinsicInfo((_S, _L, _L), _S),  # most bytes, quoted
+    "byte_str": IntrinsicInfo((_L,), _S, bound=2),
+    "matched": IntrinsicInfo((_L,), _S, fallible=True),
+    "ngroups": IntrinsicInfo((), _L),
+    # tables shared by every runtime (pystap.ir.tables): const = (table name,)
+    "table_str": IntrinsicInfo((_L,), _S, bound=64, consts=1),  # "" when absent
+    "table_num": IntrinsicInfo((_S,), _L, consts=1),  # -1 when absent
+    "flags_str": IntrinsicInfo((_L,), _S, consts=1),  # A|B|0x40
+    # system calls (data in pystap.probes.syscalls tables)
+    "syscall_name": IntrinsicInfo((_L,), _S, bound=32),
+    "syscall_argstr": IntrinsicInfo((_L, _L, _L, _L, _L, _L, _L), _S, needs="user"),  # nr, 6 args
+    "syscall_retstr": IntrinsicInfo((_L, _L), _S),  # nr, value
+    # effects
+    "error": IntrinsicInfo((_S,), _V, pure=False, fallible=True),
+    "warn": IntrinsicInfo((_S,), _V, pure=False),
+    "exit": IntrinsicInfo((), _V, pure=False),
+    "abort": IntrinsicInfo((), _V, pure=False, fallible=True),  # not catchable
+    "system": IntrinsicInfo((_S,), _V, pure=False),
+    "random": IntrinsicInfo((), _L, pure=False),  # 32 uniform bits
+    "raise_signal": IntrinsicInfo((_L,), _L, pure=False),
+}

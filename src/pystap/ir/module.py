@@ -1,0 +1,106 @@
+"""A whole translated program, the product of pass 3 and the input of every runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pystap.ir.types import Global, LocalVar, Ty
+
+if TYPE_CHECKING:
+    from pystap.ir.ops import Expr, Stmt
+    from pystap.probes.attach import Attach
+
+
+class Position(NamedTuple):
+    """Where an operation stands in a script, as run-time messages name it."""
+
+    token: str  # "identifier 'x'", "operator '/'"
+    file: str
+    line: int
+    column: int
+
+    def text(self) -> str:
+        """``operator '/' at FILE:L:C``."""
+        return f"{self.token} at {self.file}:{self.line}:{self.column}"
+
+
+@dataclass(slots=True, eq=False)
+class Function:
+    """A function.  ``params`` are the first locals."""
+
+    name: str
+    params: list[LocalVar]
+    result: Ty
+    bound: int = 0
+    locals: list[LocalVar] = field(default_factory=list)
+    body: list[Stmt] = field(default_factory=list)
+    recursive: bool = False
+
+
+class Probe(NamedTuple):
+    """One resolved probe.
+
+    ``point`` is what pp() gives, ``name`` what pn() gives (the probe point of the script),
+    ``origin`` where the handler stands (``FILE:L:C``).  ``handler`` indexes Module.handlers.
+    ``condition`` indexes Module.conditions or is -1.
+    """
+
+    point: str
+    name: str
+    handler: int
+    attach: Attach
+    origin: str
+    derivation: tuple[str, ...] = ()
+    condition: int = -1
+
+
+@dataclass(slots=True, eq=False)
+class Handler:
+    """A handler body; several probes may share it when their context is alike."""
+
+    index: int
+    locals: list[LocalVar] = field(default_factory=list)
+    body: list[Stmt] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Limits:
+    """Limits of ``-D`` and the command line (language.md §14)."""
+
+    maxstringlen: int = 512
+    maxaction: int = 10_000
+    maxnesting: int = 10
+    maxmapentries: int = 2048
+    maxerrors: int = 0
+    maxskipped: int = 100
+    maxtrylock: int = 100
+    trylockdelay: int = 10  # microseconds
+    time_limits: bool = True  # off with --suppress-time-limits
+    suppress_handler_errors: bool = False
+    hist_width: int = 50
+    hist_elision: int = 2
+    defines: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Regex:
+    """A compiled pattern; DFA tables are added by pystap.ir.regex."""
+
+    pattern: str
+    groups: int = 0
+    dfa: object | None = None
+
+
+@dataclass(slots=True)
+class Module:
+    """Everything a runtime needs, and nothing it has to look up elsewhere."""
+
+    globals: list[Global] = field(default_factory=list)
+    functions: list[Function] = field(default_factory=list)
+    handlers: list[Handler] = field(default_factory=list)
+    probes: list[Probe] = field(default_factory=list)
+    conditions: list[Expr] = field(default_factory=list)
+    positions: list[Position] = field(default_factory=list)
+    regexes: list[Regex] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,1 @@
+"""Pass 1: source text to syntax tree."""

@@ -1,0 +1,517 @@
+"""The syntax tree.
+
+Nodes are plain data. Every node keeps ``tok``, the token a diagnostic about it points at.
+Expressions carry two slots that later stages fill: ``type`` (by type inference) and ``ctype``
+(the kernel or program type an integer value was derived from, so ``->`` and ``[]`` keep working
+on it).  Concrete classes are never subclassed, so ``isinstance`` and ``match`` are safe switches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from pystap.lang.tokens import Token
+
+# What inference may find out about an expression, variable or function.
+ValueType = Literal["unknown", "long", "string", "stats"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """Common part of every node."""
+
+    tok: Token
+
+
+@dataclass(slots=True, kw_only=True)
+class Expr(Node):
+    """Common part of every expression."""
+
+    type: ValueType = "unknown"
+    ctype: object | None = None
+
+
+# --- primary expressions ------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Number(Expr):
+    """Integer literal, already wrapped to signed 64 bits."""
+
+    value: int
+
+
+@dataclass(slots=True, kw_only=True)
+class String(Expr):
+    """String literal, adjacent literals glued and escapes decoded."""
+
+    value: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Name(Expr):
+    """A variable: local, global scalar, or (where an array is expected) a bare array name.
+
+    ``symbol`` is filled by name resolution with a sema.symbols object.
+    """
+
+    name: str
+    symbol: object | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Index(Expr):
+    """``array[i, j]``; ``None`` in ``indexes`` is the ``*`` of a slice.
+
+    Also ``@hist_log(x)[i]`` when ``base`` is a :class:`Histogram`.
+    """
+
+    base: Name | Histogram
+    indexes: list[Expr | None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Call(Expr):
+    """A function call; ``functions`` is filled by resolution, in the order tried (overloads)."""
+
+    name: str
+    args: list[Expr]
+    functions: list[object] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbeddedExpr(Expr):
+    """``%{ C expression %}``; ``code`` is the text between the marks."""
+
+    code: str
+
+
+# --- operators ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Unary(Expr):
+    """``+ - ! ~`` applied to ``operand``."""
+
+    op: str
+    operand: Expr
+
+
+@dataclass(slots=True, kw_only=True)
+class Crement(Expr):
+    """``++x --x x++ x--``; ``op`` is ``++`` or ``--``."""
+
+    op: str
+    prefix: bool
+    operand: Expr
+
+
+@dataclass(slots=True, kw_only=True)
+class Binary(Expr):
+    """``+ - * / % & | ^ << >> >>> && ||`` and string ``.``."""
+
+    op: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(slots=True, kw_only=True)
+class Compare(Expr):
+    """``< > <= >= == !=`` over two longs or two strings."""
+
+    op: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(slots=True, kw_only=True)
+class RegexMatch(Expr):
+    """``left =~ "pattern"`` or, with ``negated``, ``!~``."""
+
+    left: Expr
+    pattern: String
+    negated: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class ArrayIn(Expr):
+    """``[a, *] in array``; ``None`` is ``*``."""
+
+    indexes: list[Expr | None]
+    array: Name
+
+
+@dataclass(slots=True, kw_only=True)
+class Ternary(Expr):
+    """``cond ? yes : no``."""
+
+    cond: Expr
+    yes: Expr
+    no: Expr
+
+
+@dataclass(slots=True, kw_only=True)
+class Assign(Expr):
+    """``target op value`` with op one of ``= <<< += -= *= /= %= <<= >>= &= ^= |= .=``."""
+
+    op: str
+    target: Expr
+    value: Expr
+
+
+# --- aggregates ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class StatOp(Expr):
+    """``@count @sum @min @max @avg @variance`` of ``stat`` (a Name or Index).
+
+    ``op`` is written without ``@``; ``params`` holds the literal shift of ``@variance``.
+    """
+
+    op: str
+    stat: Expr
+    params: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Histogram(Expr):
+    """``@hist_log(x)`` or ``@hist_linear(x, start, stop, step)``; ``kind`` is log or linear."""
+
+    kind: Literal["log", "linear"]
+    stat: Expr
+    params: list[int] = field(default_factory=list)
+
+
+# --- print family -------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Print(Expr):
+    """A call of the print family.
+
+    ``name`` is one of print println printd printdln printf sprint sprintln sprintd sprintdln
+    sprintf print_char.  For the ``f`` forms ``format`` is the literal; for ``d`` forms
+    ``delimiter``.  A histogram is a sole argument of class :class:`Histogram`.
+    """
+
+    name: str
+    args: list[Expr]
+    format: String | None = None
+    delimiter: String | None = None
+
+
+# --- target variables and the @-operators -------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Member:
+    """``->name``."""
+
+    name: str
+    tok: Token
+
+
+@dataclass(slots=True, kw_only=True)
+class Subscript:
+    """``[index]`` on a target value."""
+
+    index: Expr
+    tok: Token
+
+
+@dataclass(slots=True, kw_only=True)
+class Pretty:
+    """Trailing ``$`` (depth 1) or ``$$`` (depth 2) of a target value."""
+
+    depth: int
+    tok: Token
+
+
+Component: TypeAlias = Member | Subscript | Pretty
+
+
+@dataclass(slots=True, kw_only=True)
+class TargetVar(Expr):
+    """``$name->a[i]->b$``; ``name`` keeps its dollars (``$x``, ``$$vars``)."""
+
+    name: str
+    components: list[Component] = field(default_factory=list)
+    address_of: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class AtVar(Expr):
+    """``@var("name[@cu]"[, "module"])`` with components."""
+
+    target: str
+    module: str | None
+    components: list[Component] = field(default_factory=list)
+    address_of: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Cast(Expr):
+    """``@cast(operand, "type"[, "modules"])`` with components."""
+
+    operand: Expr
+    type_name: str
+    module: str | None
+    components: list[Component] = field(default_factory=list)
+    address_of: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Autocast(Expr):
+    """``expr->member`` or ``expr[i]`` where ``expr`` is an ordinary value with a known ctype."""
+
+    operand: Expr
+    components: list[Component] = field(default_factory=list)
+    address_of: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class AtOp(Expr):
+    """The remaining @-operators: defined entry perf const enum enumname probewrite kregister
+    uregister kderef uderef.  ``name`` is written without ``@``."""
+
+    name: str
+    args: list[Expr]
+
+
+# --- statements ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Block(Node):
+    """``{ ... }``."""
+
+    body: list[Stmt]
+
+
+@dataclass(slots=True, kw_only=True)
+class ExprStmt(Node):
+    """An expression for its effect."""
+
+    expr: Expr
+
+
+@dataclass(slots=True, kw_only=True)
+class Null(Node):
+    """A bare ``;``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class If(Node):
+    """``if (cond) then [else orelse]``."""
+
+    cond: Expr
+    then: Stmt
+    orelse: Stmt | None
+
+
+@dataclass(slots=True, kw_only=True)
+class While(Node):
+    """``while (cond) body``."""
+
+    cond: Expr
+    body: Stmt
+
+
+@dataclass(slots=True, kw_only=True)
+class For(Node):
+    """``for (init; cond; step) body``; absent parts are None."""
+
+    init: Expr | None
+    cond: Expr | None
+    step: Expr | None
+    body: Stmt
+
+
+@dataclass(slots=True, kw_only=True)
+class Foreach(Node):
+    """``foreach (value = [keys] in base[slice] @op± limit N) body``.
+
+    ``sort`` is ``+``, ``-`` or ``""``; ``sort_column`` is 0 for the value (or the array itself)
+    and 1.. for that key; ``sort_op`` is the aggregate operator without ``@`` (``count`` by
+    default when the value is an aggregate).
+    """
+
+    keys: list[Name]
+    value: Name | None
+    base: Name | Histogram
+    slice: list[Expr | None] | None
+    sort: Literal["", "+", "-"]
+    sort_column: int
+    sort_op: str | None
+    limit: Expr | None
+    body: Stmt
+
+
+@dataclass(slots=True, kw_only=True)
+class Return(Node):
+    """``return [value]``."""
+
+    value: Expr | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Break(Node):
+    """``break``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Continue(Node):
+    """``continue``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Next(Node):
+    """``next``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Delete(Node):
+    """``delete x``: a Name (scalar or whole array) or an Index (with None for ``*``)."""
+
+    target: Expr
+
+
+@dataclass(slots=True, kw_only=True)
+class TryCatch(Node):
+    """``try body catch (var) handler``."""
+
+    body: Block
+    var: Name | None
+    handler: Block
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbeddedCode(Node):
+    """``%{ ... %}`` at top level or as a function body."""
+
+    code: str
+
+
+Stmt: TypeAlias = (
+    Block
+    | ExprStmt
+    | Null
+    | If
+    | While
+    | For
+    | Foreach
+    | Return
+    | Break
+    | Continue
+    | Next
+    | Delete
+    | TryCatch
+    | EmbeddedCode
+)
+
+# --- top level ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class PointComponent:
+    """``name`` or ``name(arg)``; the name may hold ``*`` and ``**``."""
+
+    name: str
+    arg: int | str | None
+    tok: Token
+
+
+@dataclass(slots=True, kw_only=True)
+class ProbePoint(Node):
+    """One probe point after brace expansion."""
+
+    components: list[PointComponent]
+    optional: bool = False
+    sufficient: bool = False
+    condition: Expr | None = None
+
+    def text(self) -> str:
+        """The probe point as written, without ``? ! if``."""
+        parts = []
+        for c in self.components:
+            if c.arg is None:
+                parts.append(c.name)
+            elif isinstance(c.arg, int):
+                parts.append(f"{c.name}({c.arg})")
+            else:
+                parts.append(f'{c.name}("{c.arg}")')
+        return ".".join(parts)
+
+
+@dataclass(slots=True, kw_only=True)
+class ProbeDef(Node):
+    """``probe P1, P2 { body }``; ``private`` does not exist for probes."""
+
+    points: list[ProbePoint]
+    body: Block
+
+
+@dataclass(slots=True, kw_only=True)
+class AliasDef(Node):
+    """``probe A = B = P1, P2 {prologue}[, {epilogue}]`` or with ``+=`` (epilogue style).
+
+    With ``=`` the body is in ``prologue``; with ``+=`` it is in ``epilogue``.
+    """
+
+    names: list[ProbePoint]
+    points: list[ProbePoint]
+    prologue: Block | None
+    epilogue: Block | None
+
+
+@dataclass(slots=True, kw_only=True)
+class GlobalVar:
+    """One variable of a ``global`` or ``private`` list.  ``size`` is None when not declared."""
+
+    name: str
+    tok: Token
+    init: Number | String | None
+    size: int | None
+    wrap: bool
+    private: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class GlobalDecl(Node):
+    """``global a, b[10], c%``."""
+
+    variables: list[GlobalVar]
+
+
+@dataclass(slots=True, kw_only=True)
+class Param:
+    """A formal parameter; ``type`` is unknown unless declared."""
+
+    name: str
+    tok: Token
+    type: ValueType = "unknown"
+
+
+@dataclass(slots=True, kw_only=True)
+class FunctionDef(Node):
+    """``[private] function name:type (params) :priority { body }`` or ``%{ code %}``."""
+
+    name: str
+    params: list[Param]
+    type: ValueType
+    priority: int | None
+    body: Block | EmbeddedCode
+    private: bool
+
+
+TopLevel: TypeAlias = ProbeDef | AliasDef | GlobalDecl | FunctionDef | EmbeddedCode
+
+
+@dataclass(slots=True, kw_only=True)
+class File:
+    """One parsed file: its definitions in source order and its library macros."""
+
+    name: str
+    items: list[TopLevel]

@@ -1,0 +1,59 @@
+"""Tokens: what the lexer makes and every diagnostic points at."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pystap.lang.source import Source
+
+TokenKind = Literal[
+    "junk", "identifier", "operator", "string", "number", "embedded-code", "keyword", "eof"
+]
+
+
+class Token:
+    """One token. ``text`` is its content (for strings: the decoded content without quotes).
+
+    ``expansion`` is the macro invocation token this one came from, if any; diagnostics follow
+    the chain. ``line`` and ``column`` count from 1.
+    """
+
+    __slots__ = ("expansion", "kind", "offset", "source", "text")
+
+    def __init__(
+        self,
+        kind: TokenKind,
+        text: str,
+        source: Source,
+        offset: int,
+        expansion: Token | None = None,
+    ) -> None:
+        self.kind: TokenKind = kind
+        self.text = text
+        self.source = source
+        self.offset = offset
+        self.expansion = expansion
+
+    @property
+    def line(self) -> int:
+        """Line of the first character."""
+        return self.source.position(self.offset)[0]
+
+    @property
+    def column(self) -> int:
+        """Column of the first character."""
+        return self.source.position(self.offset)[1]
+
+    def location(self) -> str:
+        """``FILE:LINE:COL`` as messages show it."""
+        line, column = self.source.position(self.offset)
+        return f"{self.source.name}:{line}:{column}"
+
+    def describe(self) -> str:
+        """Kind and text as messages show it: ``identifier 'x'``; keywords print bare."""
+        if self.kind in ("embedded-code", "keyword"):
+            return self.kind
+        return f"{self.kind} '{self.text}'"
+
+    def __repr__(self) -> str:
+        return f"<{self.describe()} at {self.location()}>"

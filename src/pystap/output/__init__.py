@@ -1,0 +1,1 @@
+"""What handlers print: format descriptions, the record format, and the two formatters."""

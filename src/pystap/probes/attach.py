@@ -1,0 +1,78 @@
+"""Where a probe attaches: plain data made by a probe family, used by every runtime.
+
+These are all a runtime knows of a probe family; it never looks at probe point text.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+
+class SessionEvent(NamedTuple):
+    """``begin end error init never``; lower ``order`` runs first."""
+
+    kind: Literal["begin", "end", "error", "init", "never"]
+    order: int = 0
+
+
+class Timer(NamedTuple):
+    """Fires on one CPU every ``period_ns``, moved by up to ± ``randomize_ns``."""
+
+    period_ns: int
+    randomize_ns: int = 0
+
+
+class Profile(NamedTuple):
+    """Fires on every CPU ``hz`` times a second (0: at the kernel's tick rate)."""
+
+    hz: int = 0
+
+
+class PerfEvent(NamedTuple):
+    """A perf event on every CPU: ``type`` and ``config`` as perf_event_open(2)."""
+
+    type: int
+    config: int
+    period: int = 0
+    hz: int = 0
+
+
+class Tracepoint(NamedTuple):
+    """A kernel tracepoint, by BTF: ``arguments`` is the number of its arguments."""
+
+    name: str
+    arguments: int
+    module: str = ""
+
+
+class SyscallEvent(NamedTuple):
+    """Entry or return of system calls by number; ``numbers`` empty means every one.
+
+    Probes of this kind that share a handler are served by one dispatching program.
+    """
+
+    edge: Literal["enter", "exit"]
+    numbers: tuple[int, ...] = ()
+
+
+class Uprobe(NamedTuple):
+    """A user-space instruction: file path, offset in the file, and pid (0: any)."""
+
+    path: str
+    offset: int
+    symbol: str
+    is_return: bool
+    pid: int = 0
+
+
+class ProcessEvent(NamedTuple):
+    """Begin or end of processes: of the program at ``path``, of ``pid``, or any."""
+
+    edge: Literal["begin", "end", "thread.begin", "thread.end"]
+    path: str = ""
+    pid: int = 0
+
+
+Attach: TypeAlias = (
+    SessionEvent | Timer | Profile | PerfEvent | Tracepoint | SyscallEvent | Uprobe | ProcessEvent
+)

@@ -1,0 +1,160 @@
+"""The interface of a probe-point family.
+
+A family is a module of :mod:`pystap.probes` with a class that has this shape.  It resolves probe
+points into :class:`Match` values and answers for the context variables of its handlers.  It is
+asked by sema only; runtimes see nothing but the :mod:`pystap.probes.attach` data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from pystap.lang import ast
+from pystap.lang.tokens import Token
+from pystap.probes.attach import Attach
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pystap.debuginfo.btf import Btf
+    from pystap.diag.diagnostic import Diagnostics
+
+
+@dataclass(slots=True)
+class ProbeEnv:
+    """What families may ask about the machine and the session; loaded lazily by the caller."""
+
+    btf: Callable[[], Btf]
+    diags: Diagnostics
+    runtime: str = "bpf"
+    guru: bool = False
+    target_command: str | None = None  # -c
+    target_pid: int | None = None  # -x
+    skip_badvars: bool = False
+    cache_dir: Path | None = None
+    sysroot: str = ""
+
+
+class Context(Protocol):
+    """What the handlers of a match can see.
+
+    Two matches with equal ``share_key`` see the same things in the same way: sema gives them one
+    handler when their bodies are the same.
+    """
+
+    share_key: object
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """The expression that ``$name`` with its components stands for.
+
+        It is made of ordinary nodes, ``ast.Core`` values and loads (pystap.probes.core), with
+        ``ctype`` set where members can be reached.  Raises ``DiagnosticError`` with near names
+        when there is no such variable or member.
+        """
+        ...
+
+    def variables(self) -> list[tuple[str, str]]:
+        """Name (with ``$``) and C type of each context variable, in declared order, for ``-L``."""
+        ...
+
+    def locals(self) -> dict[str, ast.Expr]:
+        """Names without ``$`` that the family sets before the body (``name``, ``argstr``...).
+
+        Sema prepends ``name = expr`` for those that the body reads.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Match:
+    """One or more places that a probe point stands for, alike in context.
+
+    ``points`` are pairs of canonical probe point text (what pp() gives) and where it attaches.
+    """
+
+    points: list[tuple[str, Attach]]
+    context: Context
+    notes: list[str] = field(default_factory=list)
+
+
+class Family(Protocol):
+    """A probe-point family."""
+
+    roots: tuple[str, ...]  # first components it answers for
+
+    def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+        """All matches, sorted; empty when the point is well formed but nothing matches.
+
+        Wildcards in component names and arguments are the family's to expand.  Raises
+        ``DiagnosticError`` (with the legal followers) when the point is malformed.
+        """
+        ...
+
+    def patterns(self) -> Iterable[str]:
+        """The probe point shapes for ``--dump-probe-types``, e.g. ``timer.ms(number)``."""
+        ...
+
+
+class NoContext:
+    """Context of probes without variables."""
+
+    share_key: object = None
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """Refuse: there are none."""
+        raise unknown_variable(var, ())
+
+    def variables(self) -> list[tuple[str, str]]:
+        """None."""
+        return []
+
+    def locals(self) -> dict[str, ast.Expr]:
+        """None."""
+        return {}
+
+
+def unknown_variable(var: ast.TargetVar, known: Sequence[str]) -> Exception:
+    """The error for a context variable that does not exist here, with near names."""
+    from pystap.diag.diagnostic import Diagnostic, DiagnosticError
+
+    if not known:
+        return DiagnosticError(
+            Diagnostic(
+                "semantic error",
+                f"unable to find local '{_bare(var.name)}' here",
+                var.tok,
+                hint="this probe point has no context variables",
+            )
+        )
+    from pystap.diag.suggest import suggest
+
+    near = suggest(var.name, list(known))
+    alternatives = ", ".join(near or known)
+    return DiagnosticError(
+        Diagnostic(
+            "semantic error",
+            f"unable to find local '{_bare(var.name)}' (alternatives: {alternatives})",
+            var.tok,
+        )
+    )
+
+
+def _bare(name: str) -> str:
+    return name.lstrip("$")
+
+
+def malformed(point: ast.ProbePoint, at: Token, followers: Iterable[str]) -> Exception:
+    """The error for a probe point no pattern of the family fits, with what may follow."""
+    from pystap.diag.diagnostic import Diagnostic, DiagnosticError
+
+    legal = " ".join(f".{f}" for f in followers)
+    return DiagnosticError(
+        Diagnostic(
+            "semantic error",
+            f"probe point mismatch (after: {point.text()})",
+            at,
+            hint=f"may be followed by: {legal}" if legal else None,
+        )
+    )
