@@ -1,0 +1,50 @@
+"""Everything the command line decides, as one plain object (no heavy imports: warm start path)."""
+
+from __future__ import annotations
+
+
+class Options:
+    """Session options with their defaults; names follow the long option or its meaning."""
+
+    __slots__ = (
+        "args", "cmd", "color", "compatible", "defines", "disable_cache", "extra_scripts",
+        "global_inits", "global_var_display", "guru", "keep", "last_pass", "listing",
+        "listing_vars", "module_name", "output", "poison_cache", "runtime", "script",
+        "script_file", "skip_badvars", "suppress_handler_errors", "suppress_time_limits",
+        "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout", "timing",
+        "unoptimized", "verbose", "warnings_are_errors",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.script: str | None = None  # text of -e or stdin
+        self.script_file: str | None = None
+        self.extra_scripts: list[str] = []  # -E
+        self.args: list[str] = []
+        self.last_pass = 5
+        self.verbose = [0, 0, 0, 0, 0]
+        self.runtime = ""  # "" = choose: bpf
+        self.guru = False
+        self.unoptimized = False
+        self.suppress_warnings = False
+        self.warnings_are_errors = False
+        self.keep = False
+        self.timing = False
+        self.tapset_dirs: list[str] = []  # -I
+        self.defines: dict[str, str] = {}  # -D
+        self.global_inits: dict[str, str] = {}  # -G
+        self.module_name: str | None = None  # -m
+        self.output: str | None = None  # -o
+        self.cmd: str | None = None  # -c
+        self.target_pid: int | None = None  # -x
+        self.timeout: float | None = None  # -T, seconds
+        self.listing: str | None = None  # -l or -L
+        self.listing_vars = False
+        self.skip_badvars = False
+        self.suppress_handler_errors = False
+        self.suppress_time_limits = False
+        self.global_var_display = True
+        self.compatible: str | None = None
+        self.color = "auto"
+        self.disable_cache = False
+        self.poison_cache = False
+        self.sysroot = ""

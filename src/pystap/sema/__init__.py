@@ -1,0 +1,1 @@
+"""Pass 2: names, tapset look-up, probe expansion, types, checks and optimisation."""

@@ -1,0 +1,1 @@
+"""Pass 5: load, attach, consume output, count losses, detach."""
