@@ -1,0 +1,116 @@
+"""What pass 4 leaves for the session: plain data, loadable without LLVM and fast to unpickle.
+
+The session creates the maps, patches their file descriptors into the programs, loads and attaches
+them.  Everything that depends on the kernel (BTF ids, offsets) is baked in: the cache key holds
+the kernel build.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from pystap.ir.module import Position, Probe
+from pystap.output.formats import Format
+
+# Words (u64) of the "control" map: one mmap-able array value shared by programs and session.
+CONTROL_STATE: Final = 0  # one of STATE_*
+CONTROL_ERRORS: Final = 1  # run-time errors so far
+CONTROL_TARGET: Final = 2  # target()
+CONTROL_REALTIME: Final = 3  # CLOCK_REALTIME - CLOCK_MONOTONIC in ns, kept by the session
+CONTROL_GMTOFF: Final = 4  # seconds west of UTC
+CONTROL_STP_PID: Final = 5  # pid of the session
+CONTROL_HZ: Final = 6
+CONTROL_CYCLES_PER_US: Final = 7  # scale for get_cycles where no counter can be read
+CONTROL_LOST: Final = 8  # records the ring buffer had no room for
+CONTROL_CUT: Final = 9  # output truncated within a handler
+CONTROL_ARMED: Final = 10  # bit per probe condition 0..63 (further words follow from 32 on)
+CONTROL_WORDS: Final = 512
+
+STATE_STARTING: Final = 0
+STATE_RUNNING: Final = 1
+STATE_STOPPING: Final = 2  # exit() was called or the session is ending: ordinary probes are off
+STATE_ERROR: Final = 3  # more than MAXERRORS errors
+
+# Words of one context (per cpu and level) in the "context" map that the session reads.
+CONTEXT_BUSY: Final = 0
+CONTEXT_SKIP_REENTRANT: Final = 1
+CONTEXT_SKIP_LOCK: Final = 2
+CONTEXT_ERRORS: Final = 3  # errors with suppressed messages included
+# Context levels: an event of one level can interrupt a handler of another without a skip.
+LEVEL_EVENT: Final = 0
+LEVEL_IRQ: Final = 1  # timers and perf events
+LEVEL_SESSION: Final = 2  # begin, end, error and slow timers, run by the session
+LEVELS: Final = 3
+
+
+class MapSpec(NamedTuple):
+    """A map to create.  ``role`` is "control", "context", "output" (the ring buffer),
+    "rodata", "locks", "stats" (per-probe statistics) or "global:NAME"; ``content`` fills element
+    0; a ``max_entries`` of 0 on "context" stands for cpus x LEVELS and on "output" for the buffer
+    size the session chooses."""
+
+    name: str
+    role: str
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    content: bytes = b""
+    frozen: bool = False
+
+
+class ProgramSpec(NamedTuple):
+    """A program to load.
+
+    ``fixups`` are (instruction index, map index): the session writes the map's fd there.
+    ``attach`` is one of "session" (run by BPF_PROG_TEST_RUN), "timer" (perf clock on one cpu),
+    "profile", "perf", "tp_btf", "raw_tp", "uprobe", "uretprobe"; ``target`` names the
+    tracepoint; ``probes`` are the indexes (Artifact.probes) it serves.  A program of attach
+    "session" serves one probe; "uprobe" programs serve many, told apart by the attach cookie
+    (the probe index).
+    """
+
+    name: str
+    type: int
+    expected_attach: int
+    insns: bytes
+    fixups: tuple[tuple[int, int], ...]
+    btf: bytes
+    func_info: bytes
+    attach: str
+    target: str
+    attach_btf_id: int
+    sleepable: bool
+    probes: tuple[int, ...]
+    attach_btf_module: str = ""
+
+
+class GlobalInfo(NamedTuple):
+    """Where the session finds a global, for ``-G`` and tests that read final values.
+
+    Scalars live in the map with role "globals" at ``offset``; arrays have a map of their own.
+    """
+
+    name: str
+    kind: str  # "scalar" | "array"
+    type: str  # "long" | "string" | "stats"
+    keys: tuple[str, ...]
+    map: int
+    offset: int
+    size: int
+
+
+class Artifact(NamedTuple):
+    """A translated program for the eBPF runtime."""
+
+    maps: tuple[MapSpec, ...]
+    programs: tuple[ProgramSpec, ...]
+    probes: tuple[Probe, ...]
+    formats: tuple[Format, ...]
+    positions: tuple[Position, ...]
+    messages: tuple[str, ...]
+    globals: tuple[GlobalInfo, ...]
+    maxerrors: int
+    maxskipped: int
+    suppress_handler_errors: bool
