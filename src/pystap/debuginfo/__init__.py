@@ -1,0 +1,1 @@
+"""Readers of debug information: kernel BTF, ELF symbols, kallsyms."""

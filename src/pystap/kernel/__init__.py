@@ -1,0 +1,1 @@
+"""Thin typed layer over the kernel interfaces pystap uses; no policy."""
