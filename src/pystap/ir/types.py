@@ -15,7 +15,7 @@ class Ty(Enum):
     VOID = "void"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class LocalVar:
     """A variable of one handler or function, zero or empty at entry.
 
