@@ -1,0 +1,32 @@
+# The doors: every target sets up what it needs on a fresh Debian 12 machine (as root).
+STAP := .venv/bin/stap
+PY := .venv/bin/python
+
+.PHONY: setup demo test bench lint clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml tools/setup.sh tools/write_launcher.py
+	sh tools/setup.sh
+	touch .venv/.ready
+
+demo: setup
+	sh tools/demo.sh
+
+test: setup
+	$(PY) -m ruff check src tests tools bench
+	$(PY) -m ruff format --check src tests tools bench
+	$(PY) -m mypy
+	$(PY) -m pytest tests
+
+bench: setup
+	sh tools/install_peers.sh
+	$(PY) -m bench
+
+lint: setup
+	$(PY) -m ruff check src tests tools bench
+	$(PY) -m ruff format --check src tests tools bench
+	$(PY) -m mypy
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,89 @@
+"""The ``stap`` command: options, then the passes, then the exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pystap.cli.parse import EarlyExit, UsageError, parse
+from pystap.cli.report import PassReport, complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pystap.options import Options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``stap`` with the given arguments (default: the process's); the exit status."""
+    try:
+        options = parse(sys.argv[1:] if argv is None else argv)
+    except UsageError as error:
+        complain(f"stap: {error}\nTry 'stap --help' for more information.")
+        return 1
+    except EarlyExit as request:
+        from pystap.cli.requests import serve
+
+        return serve(request.action)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    except MemoryError:
+        complain("ERROR: out of memory")
+        return 1
+
+
+def _run(options: Options) -> int:
+    if options.listing is not None:
+        from pystap.cli.listing import list_points
+
+        return list_points(options)
+    from pystap.cli.script import ScriptError, read_script
+
+    try:
+        name, text = read_script(options)
+    except ScriptError as error:
+        complain(str(error))
+        return 1
+    report = PassReport(options.verbose)
+    if options.runtime == "reference":
+        from pystap.cli.reference import run_reference
+
+        return run_reference(options, name, text, report)
+    entry = _translated(options, name, text, report)
+    if isinstance(entry, int):
+        return entry
+    if options.last_pass == 4:
+        from pystap.cli.product import print_product
+
+        return print_product(options, entry)
+    from pystap.cli.run import run_artifact
+
+    return run_artifact(options, entry, report)
+
+
+def _translated(options: Options, name: str, text: str, report: PassReport) -> object:
+    """A cache entry for the script, made now or earlier; or an exit status."""
+    from pystap.session import cache
+
+    usable = not options.disable_cache and options.last_pass >= 4
+    key = cache.key(options, text) if usable else ""
+    if usable and not options.poison_cache:
+        entry = cache.load(key)
+        if entry is not None:
+            report.cached(entry)
+            for warning in entry.warnings:
+                complain(warning, end="")
+            return entry
+    from pystap.cli.passes import translate
+
+    entry_or_status = translate(options, name, text, report)
+    if usable and isinstance(entry_or_status, cache.Entry):
+        cache.store(key, entry_or_status)
+    return entry_or_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

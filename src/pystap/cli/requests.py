@@ -1,0 +1,68 @@
+"""Requests that need no script: ``--help``, ``--version``, ``--clean-cache``."""
+
+from __future__ import annotations
+
+import sys
+
+from pystap import __version__
+
+HELP = """\
+Usage: stap [options] FILE [args]         Run script in FILE.
+   or: stap [options] -                   Run script on standard input.
+   or: stap [options] -e SCRIPT [args]    Run the given script.
+   or: stap -l PROBE | -L PROBE           List matching probe points (-L: with variables).
+   or: stap --dump-probe-types | --dump-probe-aliases | --dump-functions
+
+Options:
+  --               end of options; what follows are script arguments
+  -h, --help       this text               -V, --version    version and features
+  -v               more verbose, all passes
+  --vp DIGITS      verbosity of each pass, e.g. --vp 00001
+  -p NUM           stop after pass NUM: 1 parse, 2 analyse, 3 translate, 4 compile, 5 run
+  -e SCRIPT        the script             -E SCRIPT        an additional script
+  -I DIR           look in DIR for more tapset files
+  -D NAME[=VALUE]  set a limit such as MAXACTION (see the manual page)
+  -G VAR=VALUE     initial value of a global variable
+  -o FILE          write output to FILE (strftime conversions are expanded)
+  -c CMD           start CMD when probes are in place, end when it ends; target() is its pid
+  -x PID           set target() to PID, end when it ends
+  -T SECONDS       end after that time
+  -g               guru mode
+  -u               do not optimise         -k               keep intermediate files
+  -w               hide warnings           -W               warnings are errors
+  -t               report probe timing     -m NAME          name of the program file of -p4
+  --runtime=NAME   bpf (default) or reference
+  --skip-badvars   context variables that cannot be resolved read as 0
+  --suppress-handler-errors    keep going after run-time errors
+  --suppress-time-limits       no MAXACTION and lock limits (needs -g)
+  --no-global-var-display      do not print unread globals at the end
+  --compatible VERSION         behave as that version of the language
+  --disable-cache  --poison-cache  --clean-cache
+  --color[=never|always|auto]
+"""
+
+
+def serve(action: str) -> int:
+    """Serve one request; the exit status."""
+    if action == "help":
+        sys.stdout.write(HELP)
+    elif action == "version":
+        sys.stdout.write(_version())
+    elif action == "clean-cache":
+        from pystap.session import cache
+
+        cache.clean()
+    return 0
+
+
+def _version() -> str:
+    import importlib.util
+    import os
+
+    llvm = "LLVM" if importlib.util.find_spec("llvmlite") else "no LLVM (cached programs only)"
+    btf = "BTF" if os.path.exists("/sys/kernel/btf/vmlinux") else "no BTF"
+    return (
+        f"pystap {__version__}, an independent implementation of the SystemTap language\n"
+        f"runtimes: bpf reference; features: {llvm}, {btf}\n"
+        "Apache-2.0 OR GPL-2.0-or-later\n"
+    )

@@ -1,0 +1,132 @@
+"""Pass 5: a session of an artifact, with its target, output file and time limit."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pystap.cli.report import PassReport, complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pystap.backend.bpf.artifact import Artifact
+    from pystap.options import Options
+    from pystap.session.cache import Entry
+
+_RING_BYTES = 16 << 20
+_RING_BYTES_SESSION_ONLY = 4 << 20  # handlers that only the session itself runs
+_CONSUMER_PRIORITY = -10
+
+
+def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
+    """Run a translated program; the exit status."""
+    from pystap.output.records import OutputError
+    from pystap.session.loader import LoadError
+    from pystap.session.output import OutputFileError
+    from pystap.session.target import TargetError
+
+    report.begin()
+    report.say(5, "starting run.")
+    try:
+        status = _run(options, entry.artifact)
+    except (OutputFileError, TargetError) as error:
+        complain(f"ERROR: {error}")
+        status = 1
+    except LoadError as error:
+        _explain_load_failure(error, entry.artifact)
+        status = 1
+    except OutputError as error:
+        status = _output_failed(options, error)
+    if status == 0:
+        report.end(5, "run completed", memory=False)
+    else:
+        report.failed(5)
+    return status
+
+
+def _run(options: Options, artifact: Artifact) -> int:
+    from pystap.kernel.cpu import clock_hz, possible_cpus
+    from pystap.session.loader import Loaded
+    from pystap.session.output import Output, open_output
+    from pystap.session.run import Session
+    from pystap.session.target import Command, check_pid
+
+    deadline = None
+    if options.timeout is not None:
+        deadline = time.monotonic_ns() + int(options.timeout * 1e9)
+    if options.target_pid is not None:
+        check_pid(options.target_pid)
+    fd = open_output(options.output)
+    session_only = all(spec.attach == "session" for spec in artifact.programs)
+    size = _RING_BYTES_SESSION_ONLY if session_only else _RING_BYTES
+    command = Command(options.cmd) if options.cmd is not None else None
+    try:
+        if not session_only:
+            _raise_priority()
+        loaded = Loaded(artifact, max(possible_cpus()) + 1, size)
+        if loaded.ring is None:
+            raise AssertionError("an artifact without output map")
+        output = Output(
+            loaded.ring,
+            artifact,
+            fd,
+            _cache_directory(options),
+            quiet_warnings=options.suppress_warnings,
+        )
+        target = command.pid if command else options.target_pid or 0
+        session = Session(
+            artifact,
+            loaded,
+            output,
+            hz=clock_hz(),
+            target=target,
+            command=command,
+            deadline_ns=deadline,
+        )
+        try:
+            return session.run()
+        finally:
+            loaded.close()
+    finally:
+        if command is not None:
+            command.finish()
+
+
+def _raise_priority() -> None:
+    """Let the consumer keep up with busy producers; without the right to, it runs as it is."""
+    import contextlib
+
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _CONSUMER_PRIORITY)
+
+
+def _cache_directory(options: Options) -> str | None:
+    if options.disable_cache:
+        return None
+    from pystap.session import cache
+
+    return cache.directory()
+
+
+def _output_failed(options: Options, error: OSError) -> int:
+    import errno
+
+    if error.errno == errno.EPIPE:
+        return 1  # whoever read our output has gone; nobody is there to be told
+    where = f"'{options.output}'" if options.output else "standard output"
+    complain(f"ERROR: cannot write to {where}: {os.strerror(error.errno or 0)}")
+    return 1
+
+
+def _explain_load_failure(error: object, artifact: Artifact) -> None:
+    from pystap.session.errors import load_failure
+    from pystap.session.loader import LoadError
+
+    if not isinstance(error, LoadError):
+        raise TypeError(error)
+    path = f"/tmp/pystap-verifier-{os.getpid()}.log"
+    if error.log:
+        with open(path, "w", encoding="latin-1") as file:
+            file.write(error.log)
+    for line in load_failure(error, artifact, path):
+        complain(line)

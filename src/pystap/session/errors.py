@@ -1,0 +1,63 @@
+"""Words for what goes wrong in handlers and while loading."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pystap.backend.bpf.artifact import Artifact
+    from pystap.ir.module import Position
+    from pystap.output.records import ErrorItem
+    from pystap.session.loader import LoadError
+
+
+def runtime_error(item: ErrorItem, artifact: Artifact) -> str:
+    """``ERROR: MSG near TOKEN at PLACE (called from ...) in probe POINT`` for an error item."""
+    message = item.text.decode("latin-1")
+    if not message and item.message < len(artifact.messages):
+        message = artifact.messages[item.message]
+    positions = artifact.positions
+    text = f"ERROR: {message}"
+    near = _position(positions, item.position)
+    if near is None:
+        return text
+    text += f" near {near.text()}"
+    for site in item.calls:
+        caller = _position(positions, site)
+        if caller is not None:
+            text += f" (called from {caller.text()})"
+    if item.probe < len(artifact.probes):
+        text += f" in probe {artifact.probes[item.probe].point}"
+    return text
+
+
+def _position(positions: Sequence[Position], index: int) -> Position | None:
+    return positions[index] if 0 <= index < len(positions) else None
+
+
+def load_failure(failure: LoadError, artifact: Artifact, log_file: str) -> list[str]:
+    """Lines that explain a refused map or program: whose fault, which probe, what to send."""
+    error = failure.error
+    if not failure.log:
+        return [f"ERROR: cannot create {failure.what}: {error.strerror}"]
+    lines = ["ERROR: the kernel's verifier refused a program that pystap generated."]
+    for index in failure.probes[:3]:
+        probe = artifact.probes[index]
+        lines.append(f"        probe {probe.point} at {probe.origin}")
+    reason = _last_line(failure.log)
+    if reason:
+        lines.append(f"        verifier: {reason}")
+    lines.append("        This is a fault of pystap, not of the script. Please report it with")
+    lines.append(f"        the script and the verifier's log in {log_file}")
+    return lines
+
+
+def _last_line(log: str) -> str:
+    """The verifier's reason: the last line before its statistics."""
+    skip = ("processed ", "verification time", "stack depth", "max_states")
+    for line in reversed(log.splitlines()):
+        text = line.strip()
+        if text and not text.startswith(skip):
+            return text
+    return ""

@@ -1,0 +1,157 @@
+"""Creates an artifact's maps and loads its programs."""
+
+from __future__ import annotations
+
+import struct
+
+from pystap.backend.bpf.artifact import (
+    CONTROL_CYCLES_PER_US,
+    CONTROL_GMTOFF,
+    CONTROL_HZ,
+    CONTROL_REALTIME,
+    CONTROL_STP_PID,
+    CONTROL_TARGET,
+    LEVELS,
+    Artifact,
+    MapSpec,
+    ProgramSpec,
+)
+from pystap.kernel.bpf import F_SLEEPABLE, BpfError
+from pystap.kernel.maps import Map, create_map
+from pystap.kernel.programs import Program, load_btf, load_program
+from pystap.kernel.ringbuf import RingBuffer
+
+_LD_IMM64_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
+_LD_IMM64_MAP_VALUE = 2  # BPF_PSEUDO_MAP_VALUE
+
+
+class LoadError(Exception):
+    """A map or program the kernel refused.
+
+    ``what`` names it, ``error`` is the kernel's, ``log`` the verifier's log ("" for maps) and
+    ``probes`` are the indexes of the probes concerned.
+    """
+
+    def __init__(self, what: str, error: BpfError, probes: tuple[int, ...] = ()) -> None:
+        super().__init__(f"{what}: {error}")
+        self.what = what
+        self.error = error
+        self.log = error.detail
+        self.probes = probes
+
+
+class Loaded:
+    """The kernel objects of one session; ``close`` gives everything back."""
+
+    __slots__ = ("artifact", "by_role", "context", "control", "maps", "programs", "ring")
+
+    def __init__(self, artifact: Artifact, cpus: int, buffer_bytes: int) -> None:
+        """Create all maps.  ``cpus`` is the number of possible CPUs; ``buffer_bytes`` (a power
+        of two) sizes the ring buffer.  Raises :class:`LoadError`."""
+        self.artifact = artifact
+        self.maps: list[Map] = []
+        self.programs: list[Program] = []
+        self.by_role: dict[str, Map] = {}
+        self.ring: RingBuffer | None = None
+        try:
+            for spec in artifact.maps:
+                made = _create(spec, cpus, buffer_bytes)
+                self.maps.append(made)
+                self.by_role[spec.role] = made
+                if spec.role == "output":
+                    self.ring = RingBuffer(made.fd, buffer_bytes)
+        except BaseException:
+            self.close()
+            raise
+        self.control = self.by_role["control"].mmap().view.cast("Q")
+        self.context = self.by_role["context"].mmap().view.cast("Q")
+
+    def load(self, spec: ProgramSpec) -> Program:
+        """Load one program, its map references filled in.  Raises :class:`LoadError`."""
+        code = bytearray(spec.insns)
+        for at, index in spec.fixups:
+            struct.pack_into("=i", code, at * 8 + 4, self.maps[index].fd)
+        btf = load_btf(spec.btf) if spec.btf else None
+        try:
+            program = load_program(
+                spec.type,
+                bytes(code),
+                name=spec.name,
+                flags=F_SLEEPABLE if spec.sleepable else 0,
+                expected_attach_type=spec.expected_attach,
+                attach_btf_id=spec.attach_btf_id,
+                btf_fd=btf.fd if btf else 0,
+                func_info=spec.func_info,
+            )
+        except BpfError as error:
+            raise LoadError(spec.name, error, spec.probes) from error
+        finally:
+            if btf:
+                btf.close()
+        self.programs.append(program)
+        return program
+
+    def close(self) -> None:
+        """Close every program and map."""
+        for handle in [*self.programs, *self.maps]:
+            handle.close()
+        self.programs.clear()
+        self.maps.clear()
+
+
+def _create(spec: MapSpec, cpus: int, buffer_bytes: int) -> Map:
+    entries = spec.max_entries
+    if entries == 0:
+        entries = buffer_bytes if spec.role == "output" else cpus * LEVELS
+    try:
+        made = create_map(
+            spec.type,
+            spec.key_size,
+            spec.value_size,
+            entries,
+            flags=spec.flags,
+            name=spec.name,
+        )
+    except BpfError as error:
+        raise LoadError(f"map {spec.name}", error) from error
+    if spec.content:
+        made.update(bytes(spec.key_size), spec.content)
+    if spec.frozen:
+        made.freeze()
+    return made
+
+
+def fill_control(loaded: Loaded, target: int, hz: int) -> None:
+    """Set the words of the control map that handlers read."""
+    import os
+    import time
+
+    control = loaded.control
+    control[CONTROL_TARGET] = target
+    control[CONTROL_STP_PID] = os.getpid()
+    control[CONTROL_HZ] = hz
+    control[CONTROL_GMTOFF] = time.timezone & (2**64 - 1)
+    control[CONTROL_CYCLES_PER_US] = _cycles_per_us()
+    refresh_realtime(loaded)
+
+
+def refresh_realtime(loaded: Loaded) -> None:
+    """Bring CLOCK_REALTIME - CLOCK_MONOTONIC up to date."""
+    import time
+
+    before = time.monotonic_ns()
+    real = time.time_ns()
+    after = time.monotonic_ns()
+    loaded.control[CONTROL_REALTIME] = real - (before + after) // 2
+
+
+def _cycles_per_us() -> int:
+    """The CPU's nominal clock from /proc/cpuinfo, 1000 where it does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="latin-1") as file:
+            for line in file:
+                if line.startswith("cpu MHz"):
+                    return max(1, round(float(line.partition(":")[2])))
+    except (OSError, ValueError):
+        return 1000
+    return 1000

@@ -1,0 +1,277 @@
+"""A session: from loaded programs to the last line of output."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pystap.backend.bpf.artifact import (
+    CONTEXT_BUSY,
+    CONTEXT_ERRORS,
+    CONTEXT_SKIP_LOCK,
+    CONTEXT_SKIP_REENTRANT,
+    CONTROL_ERRORS,
+    CONTROL_LOST,
+    CONTROL_STATE,
+    LEVEL_SESSION,
+    LEVELS,
+    STATE_ERROR,
+    STATE_RUNNING,
+    STATE_STARTING,
+    STATE_STOPPING,
+    Artifact,
+    ProgramSpec,
+)
+from pystap.kernel.programs import TestRun
+from pystap.probes.attach import SessionEvent, Timer
+from pystap.session.attach import Attached, attach_program
+from pystap.session.loader import Loaded, fill_control, refresh_realtime
+from pystap.session.output import Output
+from pystap.session.signals import Signals
+from pystap.session.timers import TimerQueue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pystap.session.target import Command
+
+_IDLE_POLL_NS = 50_000_000  # how long output may wait when no handler announces it
+_REALTIME_REFRESH_NS = 10_000_000_000
+_QUIESCE_SECONDS = 0.2  # for handlers still running on other CPUs when probes are detached
+_LOCK_RETRIES = 100
+
+
+class Session:
+    """One run of an artifact.
+
+    ``output`` receives what handlers print; ``target`` is the pid of target() (0 for none);
+    ``command`` the held ``-c`` process, released when every probe is armed; ``deadline_ns`` the
+    monotonic time of ``-T``.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        loaded: Loaded,
+        output: Output,
+        *,
+        hz: int,
+        target: int = 0,
+        command: Command | None = None,
+        deadline_ns: int | None = None,
+    ) -> None:
+        self.artifact = artifact
+        self.loaded = loaded
+        self.output = output
+        self.target = target
+        self.command = command
+        self.deadline_ns = deadline_ns
+        self.signals = Signals()
+        self._runs: dict[int, TestRun] = {}  # program index -> prepared run
+        self._attached: list[Attached] = []
+        self._timers = TimerQueue([], self._run_program)
+        fill_control(loaded, target, hz)
+
+    # --- the whole run ----------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run to the end: 0, or 1 when errors ended the session."""
+        try:
+            self._prepare()
+            self._run_events("init")
+            self._run_events("begin")
+            if self._state() == STATE_STARTING:
+                self._set_state(STATE_RUNNING)
+            if self.command is not None:
+                self.command.release()
+            self._timers.start(time.monotonic_ns())
+            self._loop()
+            return self._finish()
+        finally:
+            self._detach()
+            if self.command is not None:
+                self.command.finish()
+            self.signals.close()
+
+    def _prepare(self) -> None:
+        """Load everything, attach all but the handlers the session runs itself."""
+        slow: list[tuple[Timer, int]] = []
+        for index, spec in enumerate(self.artifact.programs):
+            program = self.loaded.load(spec)
+            if spec.attach == "session":
+                self._runs[index] = TestRun(program.fd)
+                event = self.artifact.probes[spec.probes[0]].attach
+                if isinstance(event, Timer):
+                    slow.append((event, index))
+            else:
+                self._attached.append(attach_program(self.artifact, spec, program))
+        self._timers = TimerQueue(slow, self._run_program)
+
+    def _run_events(self, kind: str) -> None:
+        """Run the handlers of ``begin``, ``end``... in their order."""
+        chosen: list[tuple[int, int]] = []
+        for index in self._runs:
+            event = self._event(self.artifact.programs[index])
+            if event is not None and event.kind == kind:
+                chosen.append((event.order, index))
+        for _, index in sorted(chosen):
+            if kind in ("begin", "init") and self._state() != STATE_STARTING:
+                return
+            self._run_program(index)
+            self.output.drain()
+
+    def _event(self, spec: ProgramSpec) -> SessionEvent | None:
+        attach = self.artifact.probes[spec.probes[0]].attach
+        return attach if isinstance(attach, SessionEvent) else None
+
+    def _run_program(self, index: int) -> None:
+        """Run one handler here; one that could not have its locks is tried again."""
+        run = self._runs[index]
+        word = self._session_skips()
+        for _ in range(_LOCK_RETRIES):
+            before = sum(self.loaded.context[w] for w in word)
+            run.run()
+            if sum(self.loaded.context[w] for w in word) == before:
+                return
+            for w in word:  # a run that never began is no skipped probe: it is repeated
+                self.loaded.context[w] = 0
+            time.sleep(0.0002)
+        self.loaded.context[word[0]] += 1
+
+    def _session_skips(self) -> list[int]:
+        words = self._context_words()
+        offsets = range(0, len(self.loaded.context) - words + 1, words)
+        places = [o for i, o in enumerate(offsets) if i % LEVELS == LEVEL_SESSION]
+        return [o + CONTEXT_SKIP_LOCK for o in places]
+
+    def _context_words(self) -> int:
+        return (self.loaded.by_role["context"].value_size + 7) // 8
+
+    # --- waiting ----------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        """Consume output and run slow timers until something ends the session."""
+        epoll = self.output.epoll()
+        self.signals.watch(epoll)
+        child = self._watch_target(epoll)
+        next_refresh = time.monotonic_ns() + _REALTIME_REFRESH_NS
+        try:
+            while self._state() == STATE_RUNNING:
+                now = time.monotonic_ns()
+                if self.signals.stop or (self.deadline_ns is not None and now >= self.deadline_ns):
+                    return
+                if now >= next_refresh:
+                    refresh_realtime(self.loaded)
+                    next_refresh = now + _REALTIME_REFRESH_NS
+                self._timers.fire(now)
+                busy = self.output.drain()
+                self._check_skips()
+                if child >= 0 and self._target_ended():
+                    return
+                if not busy and self._state() == STATE_RUNNING:
+                    self._wait(epoll)
+        finally:
+            if child >= 0:
+                epoll.unregister(child)
+                os.close(child)
+
+    def _wait(self, epoll: object) -> None:
+        wait = _IDLE_POLL_NS
+        now = time.monotonic_ns()
+        timer = self._timers.wait_ns(now)
+        if timer is not None:
+            wait = min(wait, timer)
+        if self.deadline_ns is not None:
+            wait = min(wait, max(0, self.deadline_ns - now))
+        epoll.poll(wait / 1e9)  # type: ignore[attr-defined]
+
+    def _watch_target(self, epoll: object) -> int:
+        """A pidfd of the target that wakes the loop when it ends, -1 without target."""
+        if not self.target:
+            return -1
+        try:
+            fd = os.pidfd_open(self.target)
+        except ProcessLookupError:
+            return -1
+        epoll.register(fd, 1)  # type: ignore[attr-defined]
+        return fd
+
+    def _target_ended(self) -> bool:
+        if self.command is not None:
+            return self.command.poll()
+        try:
+            os.kill(self.target, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+    def _check_skips(self) -> None:
+        limit = self.artifact.maxskipped
+        if self.artifact.suppress_handler_errors or self._skipped() <= limit:
+            return
+        self.output.complain(
+            "ERROR: Skipped too many probes, check MAXSKIPPED or try again with stap -t for "
+            "more details."
+        )
+        self._set_state(STATE_ERROR)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def _finish(self) -> int:
+        failed = self._state() == STATE_ERROR
+        if not failed:
+            self._set_state(STATE_STOPPING)
+        self._detach()
+        self._quiesce()
+        self.output.drain()
+        self._run_events("error" if failed else "end")
+        self.output.drain()
+        self.output.flush()
+        if self.command is not None:
+            self.command.finish()
+            complaint = self.command.complaint()
+            if complaint:
+                self.output.complain(f"WARNING: {complaint}")
+        self._summary()
+        return 1 if self._state() == STATE_ERROR else 0
+
+    def _detach(self) -> None:
+        for attached in self._attached:
+            attached.close()
+        self._attached.clear()
+
+    def _quiesce(self) -> None:
+        """Wait for handlers that were running on other CPUs when their probe went away."""
+        words = self._context_words()
+        places = range(CONTEXT_BUSY, len(self.loaded.context) - words + 1, words)
+        deadline = time.monotonic() + _QUIESCE_SECONDS
+        while any(self.loaded.context[at] for at in places) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def _summary(self) -> None:
+        errors = self.loaded.control[CONTROL_ERRORS] or self._sum(CONTEXT_ERRORS)
+        skipped = self._skipped()
+        if errors or skipped:
+            self.output.complain(f"WARNING: Number of errors: {errors}, skipped probes: {skipped}")
+        lost = self.loaded.control[CONTROL_LOST]
+        if lost:
+            size = self.output.buffer_megabytes
+            self.output.complain(
+                f"WARNING: There were {lost} transport failures. "
+                f"Try stap -s to increase the buffer size from {size}."
+            )
+
+    def _skipped(self) -> int:
+        return self._sum(CONTEXT_SKIP_REENTRANT) + self._sum(CONTEXT_SKIP_LOCK)
+
+    def _sum(self, word: int) -> int:
+        words = self._context_words()
+        context = self.loaded.context
+        return sum(context[at + word] for at in range(0, len(context) - words + 1, words))
+
+    def _state(self) -> int:
+        return self.loaded.control[CONTROL_STATE]
+
+    def _set_state(self, state: int) -> None:
+        self.loaded.control[CONTROL_STATE] = state
