@@ -1,0 +1,1 @@
+"""Benchmarks: pystap side by side with its peer on one machine."""

@@ -1,0 +1,95 @@
+"""Starting tracers and loads, and reading their costs; every process started is ended here."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parent.parent
+STAP = str(ROOT / ".venv" / "bin" / "stap")
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def build_load(directory: Path) -> str:
+    """Compile the load program; its path."""
+    path = directory / "load"
+    source = ROOT / "bench" / "load.c"
+    subprocess.run(["gcc", "-O2", "-o", str(path), str(source)], check=True)
+    return str(path)
+
+
+def wall_ms(command: Sequence[str], repeat: int) -> list[float]:
+    """Wall times in ms of ``repeat`` runs; raises when one fails."""
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def interleaved(commands: dict[str, Sequence[str]], repeat: int) -> dict[str, float]:
+    """Median wall time in ms of each command, run in turn so that noise hits all alike."""
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(repeat):
+        for name, command in commands.items():
+            times[name] += wall_ms(command, 1)
+    return {name: median(values) for name, values in times.items()}
+
+
+@contextmanager
+def tracer(command: Sequence[str], ready: str, out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A running tracer, ready when its output file holds the word ``ready``; ended by SIGINT."""
+    with out.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 20
+        while ready.encode() not in out.read_bytes():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command[0]} did not start: {process.stderr.read()!r}")
+            time.sleep(0.02)
+        time.sleep(0.3)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system CPU time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def wait_idle(pid: int) -> None:
+    """Until a process has used no CPU for a third of a second."""
+    last = -1.0
+    while (used := cpu_seconds(pid)) != last:
+        last = used
+        time.sleep(0.34)
+
+
+def peak_kb(command: Sequence[str]) -> int:
+    """Largest resident set in kB of one run."""
+    pid = os.posix_spawn(
+        command[0], list(command), os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)],
+    )  # fmt: skip
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise RuntimeError(f"{command} ended with status {status}")
+    return int(usage.ru_maxrss)
+
+
+def raise_file_limit() -> None:
+    """As many descriptors as allowed, for tracers with many probes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
