@@ -131,18 +131,16 @@ def test_every_tracepoint_has_named_parameters(btf: Btf) -> None:
         assert not any(p.name.endswith("__nullable") for p in params)
 
 
-def test_tracepoints_agree_with_tracefs_where_mounted(btf: Btf) -> None:
-    """Class-based events share a template; each must still be listed under its own name."""
+def test_events_of_a_class_are_listed_under_their_own_names(btf: Btf) -> None:
     names = {tracepoint.name for tracepoint in btf.tracepoints()}
-    expected = {"block_rq_issue", "block_rq_complete", "sys_enter", "kfree_skb", "softirq_entry"}
-    assert expected <= names
+    assert {"block_rq_issue", "block_rq_complete", "sys_enter", "softirq_entry"} <= names
 
 
 def test_the_index_on_disk_answers_alike(btf: Btf, cache_dir: Path) -> None:
     fresh = Btf.open(None)
-    assert list(cache_dir.glob("btf-vmlinux-*.index")) != [] or btf.end_id
+    assert btf.end_id == fresh.end_id
+    assert len(list(cache_dir.glob("btf-vmlinux-*.index"))) == 1
     again = Btf.open(cache_dir)
-    assert again.end_id == fresh.end_id
     for table in ("offsets", "names", "enumerators", "tracepoints"):
         assert bytes(getattr(again.index, table)) == bytes(getattr(fresh.index, table))
 

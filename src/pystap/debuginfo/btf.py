@@ -310,14 +310,10 @@ class Btf:
             if index is not None:
                 return index
         strings = bytes(self._data[self._strings_start : self._strings_end])
-        base = self.base
-        if base:
-            base_strings = bytes(base._data[base._strings_start : base._strings_end])
-        else:
-            base_strings = b""
+        base_string = self.base._string if self.base else None
         try:
             index = build_index(
-                self._words, strings, self.first_id, self.first_string, base_strings
+                self._words, strings, self.first_id, self.first_string, base_string
             )
         except MalformedBtfError as error:
             raise BtfMissing(self.path, str(error)) from None

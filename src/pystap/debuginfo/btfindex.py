@@ -24,6 +24,7 @@ from pystap.kernel.btfwriter import KIND_ENUM, KIND_ENUM64, KIND_TYPEDEF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Literal
 
@@ -58,15 +59,19 @@ class Index:
 
 
 def build_index(
-    words: memoryview, strings: bytes, first_id: int, first_string: int, base_strings: bytes
+    words: memoryview,
+    strings: bytes,
+    first_id: int,
+    first_string: int,
+    base_string: Callable[[int], str] | None,
 ) -> Index:
     """Read a whole type section (32-bit words) and its strings.
 
     Split BTF numbers its types from ``first_id`` and its strings from ``first_string``; names
-    below that are in ``base_strings``.  Raises :class:`MalformedBtfError`.
+    below that are given by ``base_string``.  Raises :class:`MalformedBtfError`.
     """
     offsets = _walk(words)
-    checksums = _Checksums(strings, first_string, base_strings)
+    checksums = _Checksums(strings, first_string, base_string)
     names = _name_table(words, offsets, checksums, first_id)
     enumerators = _enumerator_table(words, offsets, checksums, first_id)
     tracepoints = _tracepoint_table(words, offsets, strings, first_id, first_string)
@@ -114,7 +119,7 @@ class _Checksums(dict[int, int]):
     should a producer share them, are added when met.
     """
 
-    def __init__(self, strings: bytes, first: int, base: bytes) -> None:
+    def __init__(self, strings: bytes, first: int, base: Callable[[int], str] | None) -> None:
         texts = strings.split(b"\0")
         lengths = accumulate(map(len, texts), initial=first)
         starts = map(int.__add__, lengths, count())  # and one zero byte for each before
@@ -124,13 +129,15 @@ class _Checksums(dict[int, int]):
         self._base = base
 
     def __missing__(self, offset: int) -> int:
-        text, at = (self._base, offset)
-        if offset >= self._first:
-            text, at = self._strings, offset - self._first
-        end = text.find(b"\0", at)
-        if end < 0:
-            raise MalformedBtfError("a name lies outside the strings")
-        self[offset] = checksum = crc32(text[at:end])
+        if offset < self._first and self._base is not None:
+            text = self._base(offset).encode("latin-1")
+        else:
+            at = offset - self._first
+            end = self._strings.find(b"\0", at)
+            if end < 0:
+                raise MalformedBtfError("a name lies outside the strings")
+            text = self._strings[at:end]
+        self[offset] = checksum = crc32(text)
         return checksum
 
 

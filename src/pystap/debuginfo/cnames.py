@@ -8,44 +8,63 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
 
-_DEEPEST = 64
+#: no declaration in a kernel has that many parts; a longer one is a cycle in damaged BTF
+_MOST_PARTS = 500
 
 
-def spell(btf: Btf, type_id: int, declarator: str = "", depth: int = 0) -> str:
+def spell(btf: Btf, type_id: int, declarator: str = "") -> str:
     """A declaration of ``declarator`` (may be empty) with the type.
 
     Qualifiers follow what they qualify (``char const *``); type tags are left out; structures
     and enumerations without a name are shown as ``struct {...}``.
     """
-    if depth > _DEEPEST:
-        return _join("...", declarator)
-    view = btf.type(type_id)
-    if isinstance(view, t.Ptr):
-        target = btf.type(view.target)
-        wrap = isinstance(target, (t.Array, t.FuncProto))
-        return spell(btf, view.target, f"(*{declarator})" if wrap else f"*{declarator}", depth + 1)
-    if isinstance(view, (t.Const, t.Volatile, t.Restrict)):
-        return spell(btf, view.target, _join(_QUALIFIER[type(view)], declarator), depth + 1)
-    if isinstance(view, t.TypeTag):
-        return spell(btf, view.target, declarator, depth + 1)
-    if isinstance(view, t.Array):
-        return spell(btf, view.element, f"{declarator}[{view.length}]", depth + 1)
-    if isinstance(view, t.FuncProto):
-        listed = [spell(btf, p.type, p.name, depth + 1) for p in view.params]
-        listed += ["..."] * view.variadic
-        return spell(btf, view.result, f"{declarator}({', '.join(listed) or 'void'})", depth + 1)
-    if isinstance(view, t.Func):
-        return spell(btf, view.proto, declarator or view.name, depth + 1)
-    if isinstance(view, t.Var):
-        return spell(btf, view.type, declarator or view.name, depth + 1)
-    return _join(_base_name(view), declarator)
+    return _Speller(btf).spell(type_id, declarator)
 
 
-_QUALIFIER: dict[type[t.BtfType], str] = {
-    t.Const: "const",
-    t.Volatile: "volatile",
-    t.Restrict: "restrict",
-}
+class _Speller:
+    """Spells one declaration; counts its parts."""
+
+    __slots__ = ("_btf", "_left")
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+        self._left = _MOST_PARTS
+
+    def spell(self, type_id: int, declarator: str) -> str:
+        """Wrap ``declarator`` in the type, from the outside of the type inwards."""
+        while True:
+            self._left -= 1
+            if self._left < 0:
+                return _join("...", declarator)
+            view = self._btf.type(type_id)
+            if isinstance(view, t.FuncProto):
+                declarator += self._parameters(view)
+                type_id = view.result
+            elif isinstance(view, t.Array):
+                declarator += f"[{view.length}]"
+                type_id = view.element
+            elif isinstance(view, t.Ptr):
+                declarator = self._pointer(view.target, declarator)
+                type_id = view.target
+            elif isinstance(view, (t.Const, t.Volatile, t.Restrict)):
+                declarator = _join(type(view).__name__.lower(), declarator)
+                type_id = view.target
+            elif isinstance(view, t.TypeTag):
+                type_id = view.target
+            elif isinstance(view, (t.Func, t.Var)):
+                declarator = declarator or view.name
+                type_id = view.proto if isinstance(view, t.Func) else view.type
+            else:
+                return _join(_base_name(view), declarator)
+
+    def _pointer(self, target: int, declarator: str) -> str:
+        wrap = isinstance(self._btf.type(target), (t.Array, t.FuncProto))
+        return f"(*{declarator})" if wrap else f"*{declarator}"
+
+    def _parameters(self, proto: t.FuncProto) -> str:
+        listed = [self.spell(param.type, param.name) for param in proto.params]
+        listed += ["..."] * proto.variadic
+        return f"({', '.join(listed) or 'void'})"
 
 
 def _base_name(view: t.BtfType) -> str:
