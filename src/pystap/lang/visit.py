@@ -59,6 +59,15 @@ def walk(node: AnyNode) -> Iterator[AnyNode]:
         stack += below
 
 
+def rewrite_children(node: AnyNode, fn: Callable[[Any], Any]) -> None:
+    """Replace each direct child of ``node`` by what ``fn`` makes of it, in source order."""
+    cls = node.__class__
+    rewrite = _rewriters.get(cls)
+    if rewrite is None:
+        rewrite = _rewriters[cls] = _make_rewriter(cls)
+    rewrite(node, fn)
+
+
 def transform(
     node: AnyNode,
     fn: Callable[[Any], Any],
@@ -74,11 +83,7 @@ def transform(
     def visit(child: Any) -> Any:
         if enter is not None and not enter(child):
             return child
-        cls = child.__class__
-        rewrite = _rewriters.get(cls)
-        if rewrite is None:
-            rewrite = _rewriters[cls] = _make_rewriter(cls)
-        rewrite(child, visit)
+        rewrite_children(child, visit)
         return fn(child)
 
     return visit(node)
