@@ -7,7 +7,7 @@ asked by sema only; runtimes see nothing but the :mod:`pystap.probes.attach` dat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,6 +45,14 @@ class Context(Protocol):
     """
 
     share_key: object
+
+    def key_for(self, used: Collection[str]) -> object:
+        """A share key for a body that uses only these names (``$x``, ``$$vars``, ``argstr``).
+
+        Coarser than ``share_key``: a body without context variables is alike at every place of
+        one kind.
+        """
+        ...
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """The expression that ``$name`` with its components stands for.
@@ -98,9 +106,14 @@ class Family(Protocol):
 
 
 class NoContext:
-    """Context of probes without variables."""
+    """Context of probes without variables; ``kind`` keeps handlers of unlike probes apart."""
 
-    share_key: object = None
+    def __init__(self, kind: str = "") -> None:
+        self.share_key: object = ("none", kind)
+
+    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
+        """The same whatever is used: there is nothing to use."""
+        return self.share_key
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """Refuse: there are none."""
@@ -145,16 +158,24 @@ def _bare(name: str) -> str:
     return name.lstrip("$")
 
 
-def malformed(point: ast.ProbePoint, at: Token, followers: Iterable[str]) -> Exception:
-    """The error for a probe point no pattern of the family fits, with what may follow."""
+def malformed(
+    point: ast.ProbePoint, at: Token, followers: Iterable[str], ends: bool = False
+) -> Exception:
+    """The error for a probe point no pattern of the family fits, with what may follow.
+
+    ``at`` is the first component that does not fit; with ``ends`` the point stops too early.
+    """
     from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 
-    legal = " ".join(f".{f}" for f in followers)
-    return DiagnosticError(
-        Diagnostic(
-            "semantic error",
-            f"probe point mismatch (after: {point.text()})",
-            at,
-            hint=f"may be followed by: {legal}" if legal else None,
-        )
-    )
+    known = list(followers)
+    message, hint = "probe point mismatch", None
+    if ends:
+        message += f" (incomplete: {point.text()})"
+        hint = f"add one of: {' '.join('.' + f for f in known)}" if known else None
+    else:
+        from pystap.diag.suggest import suggest
+
+        near = suggest(at.text, list(dict.fromkeys(f.partition("(")[0] for f in known)))
+        message += f" (similar: {', '.join(near)})" if near else ""
+        hint = f"legal here: {' '.join('.' + f for f in known)}" if known else None
+    return DiagnosticError(Diagnostic("semantic error", message, at, hint=hint))

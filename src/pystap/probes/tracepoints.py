@@ -1,0 +1,158 @@
+"""``kernel.trace("NAME")``: the kernel's tracepoints, as BTF describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+
+from pystap.debuginfo import btftypes as t
+from pystap.lang import ast
+from pystap.lang.tokens import Token
+from pystap.probes import attach
+from pystap.probes.base import Match, ProbeEnv, unknown_variable
+from pystap.probes.core import CoreContext
+from pystap.probes.pretty import text_depth, variables_text
+from pystap.probes.shapes import bad_point, has_wildcard, match_shapes, point_text
+from pystap.probes.target import Place, enumerator, expand, extended, listing_name
+
+if TYPE_CHECKING:
+    from pystap.debuginfo.btf import Tracepoint
+    from pystap.debuginfo.btftypes import Param
+
+_SHAPES: Final = ("kernel.trace(string)",)
+
+
+class Tracepoints:
+    """Tracepoints by name, with globs and an optional ``system:`` before the name."""
+
+    roots = ("kernel",)
+
+    def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+        """One match for each tracepoint, by name."""
+        [shape] = match_shapes(point, _SHAPES)
+        pattern = str(shape.args[1])
+        system, colon, name = pattern.rpartition(":")
+        systems = _systems()
+        if colon and systems is None and has_wildcard(name):
+            raise bad_point(
+                f"cannot tell which tracepoints belong to '{system}': tracefs is not available",
+                point.components[-1].tok,
+                hint="mount tracefs on /sys/kernel/tracing, or leave out the system",
+            )
+        matches = []
+        for tracepoint in _candidates(name, env):
+            own = (systems or {}).get(tracepoint.name, "")
+            if colon and systems is not None and not fnmatchcase(own, system):
+                continue
+            matches.append(_match(tracepoint, own))
+            if colon and systems is None:
+                matches[-1].notes.append(f"system '{system}' not checked: no tracefs")
+        return matches
+
+    def patterns(self) -> Iterable[str]:
+        """The shapes themselves."""
+        return _SHAPES
+
+
+def _candidates(pattern: str, env: ProbeEnv) -> list[Tracepoint]:
+    """Tracepoints whose name fits, by name."""
+    btf = env.btf()
+    if has_wildcard(pattern):
+        return [found for found in btf.tracepoints() if fnmatchcase(found.name, pattern)]
+    found = btf.tracepoint(pattern)
+    return [] if found is None else [found]
+
+
+def _match(tracepoint: Tracepoint, system: str) -> Match:
+    name = f"{system}:{tracepoint.name}" if system else tracepoint.name
+    module = "" if tracepoint.btf.base is None else tracepoint.btf.name
+    where = attach.Tracepoint(tracepoint.name, len(tracepoint.params()), module)
+    text = point_text(("kernel", "trace"), (None, name))
+    return Match([(text, where)], TracepointContext(tracepoint, system))
+
+
+def _systems() -> dict[str, str] | None:
+    from pystap.kernel.tracefs import event_systems
+
+    return event_systems()
+
+
+class TracepointContext:
+    """Arguments of one tracepoint by name, and what it is called."""
+
+    def __init__(self, tracepoint: Tracepoint, system: str) -> None:
+        self.share_key: object = ("tracepoint", tracepoint.btf.name, tracepoint.name)
+        self._tracepoint = tracepoint
+        self._system = system
+        self._params: list[Param] | None = None
+
+    def key_for(self, used: Collection[str]) -> object:
+        """Alike when the arguments used are the same ones of the same types."""
+        if any(name.startswith("$$") for name in used):
+            return self.share_key
+        return (
+            "tracepoint",
+            self._tracepoint.btf.name,
+            tuple(
+                (index, param.name, param.type)
+                for index, param in enumerate(self._arguments())
+                if f"${param.name}" in used
+            ),
+        )
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """An argument with its components, an enumerator, or one of the ``$$`` texts."""
+        if var.name.startswith("$$"):
+            return self._text(var)
+        name = var.name[1:]
+        for index, param in enumerate(self._arguments()):
+            if param.name == name:
+                place = self._place(index, param, var.tok)
+                return expand(place, var.components, var.tok, var.address_of)
+        return enumerator(self._tracepoint.btf, var, [n for n, _ in self.variables()])
+
+    def variables(self) -> list[tuple[str, str]]:
+        """Each argument with its C type."""
+        btf = self._tracepoint.btf
+        return [(f"${p.name}", listing_name(btf, p.type)) for p in self._arguments()]
+
+    def locals(self) -> dict[str, ast.Expr]:
+        """None."""
+        return {}
+
+    def _arguments(self) -> list[Param]:
+        if self._params is None:
+            self._params = self._tracepoint.params()
+        return self._params
+
+    def _place(self, index: int, param: Param, tok: Token) -> Place:
+        btf = self._tracepoint.btf
+        raw: ast.Expr = CoreContext(tok=tok, type="long", kind="arg", index=index)
+        return Place(extended(raw, btf, param.type, tok), btf, param.type, "kernel", False)
+
+    def _text(self, var: ast.TargetVar) -> ast.Expr:
+        if var.name in ("$$name", "$$system") and not var.components:
+            text = self._tracepoint.name if var.name == "$$name" else self._system
+            return ast.String(tok=var.tok, type="string", value=text)
+        if var.name in ("$$vars", "$$parms"):
+            places = [
+                (param.name, self._readable(index, param, var.tok))
+                for index, param in enumerate(self._arguments())
+            ]
+            return variables_text(places, text_depth(var), var.tok)
+        if var.name == "$$locals":
+            return variables_text([], text_depth(var), var.tok)
+        known = [name for name, _ in self.variables()]
+        raise unknown_variable(var, [*known, "$$vars", "$$parms", "$$name", "$$system"])
+
+    def _readable(self, index: int, param: Param, tok: Token) -> Place | None:
+        """The argument, unless it is one without a value (a structure passed by value)."""
+        btf = self._tracepoint.btf
+        view = btf.type(btf.resolve(param.type))
+        if isinstance(view, (t.Ptr, t.Int, t.Enum, t.Float)):
+            return self._place(index, param, tok)
+        return None
+
+
+FAMILY: Final = Tracepoints()
