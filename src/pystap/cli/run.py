@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystap.backend.bpf.artifact import Artifact
     from pystap.options import Options
+    from pystap.output.consumer import OutputError
     from pystap.session.cache import Entry
 
 _RING_BYTES = 16 << 20
@@ -20,7 +21,8 @@ _CONSUMER_PRIORITY = -10
 
 def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     """Run a translated program; the exit status."""
-    from pystap.output.records import OutputError
+    from pystap.output.consumer import OutputError
+    from pystap.session.attach import AttachError
     from pystap.session.loader import LoadError
     from pystap.session.output import OutputFileError
     from pystap.session.target import TargetError
@@ -35,6 +37,10 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     except LoadError as error:
         _explain_load_failure(error, entry.artifact)
         status = 1
+    except AttachError as error:
+        probe = entry.artifact.probes[error.probe]
+        complain(f"ERROR: cannot attach probe {probe.point} ({probe.origin}): {error}")
+        status = 1
     except OutputError as error:
         status = _output_failed(options, error)
     if status == 0:
@@ -45,7 +51,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
 
 
 def _run(options: Options, artifact: Artifact) -> int:
-    from pystap.kernel.cpu import clock_hz, possible_cpus
+    from pystap.kernel.cpu import possible_cpus, tick_rate
     from pystap.session.loader import Loaded
     from pystap.session.output import Output, open_output
     from pystap.session.run import Session
@@ -78,7 +84,7 @@ def _run(options: Options, artifact: Artifact) -> int:
             artifact,
             loaded,
             output,
-            hz=clock_hz(),
+            hz=tick_rate(),
             target=target,
             command=command,
             deadline_ns=deadline,
@@ -108,13 +114,13 @@ def _cache_directory(options: Options) -> str | None:
     return cache.directory()
 
 
-def _output_failed(options: Options, error: OSError) -> int:
+def _output_failed(options: Options, error: OutputError) -> int:
     import errno
 
     if error.errno == errno.EPIPE:
         return 1  # whoever read our output has gone; nobody is there to be told
     where = f"'{options.output}'" if options.output else "standard output"
-    complain(f"ERROR: cannot write to {where}: {os.strerror(error.errno or 0)}")
+    complain(f"ERROR: cannot write to {where}: {error}")
     return 1
 
 

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from pystap.ir.probe import Position, Probe
 from pystap.ir.types import Global, LocalVar, Ty
 
 if TYPE_CHECKING:
     from pystap.ir.ops import Expr, Stmt
-    from pystap.probes.attach import Attach
 
-
-class Position(NamedTuple):
-    """Where an operation stands in a script, as run-time messages name it."""
-
-    token: str  # "identifier 'x'", "operator '/'"
-    file: str
-    line: int
-    column: int
-
-    def text(self) -> str:
-        """``operator '/' at FILE:L:C``."""
-        return f"{self.token} at {self.file}:{self.line}:{self.column}"
+__all__ = ["Function", "Handler", "Limits", "Module", "Position", "Probe", "Regex"]
 
 
 @dataclass(slots=True, eq=False)
@@ -36,23 +25,6 @@ class Function:
     locals: list[LocalVar] = field(default_factory=list)
     body: list[Stmt] = field(default_factory=list)
     recursive: bool = False
-
-
-class Probe(NamedTuple):
-    """One resolved probe.
-
-    ``point`` is what pp() gives, ``name`` what pn() gives (the probe point of the script),
-    ``origin`` where the handler stands (``FILE:L:C``).  ``handler`` indexes Module.handlers.
-    ``condition`` indexes Module.conditions or is -1.
-    """
-
-    point: str
-    name: str
-    handler: int
-    attach: Attach
-    origin: str
-    derivation: tuple[str, ...] = ()
-    condition: int = -1
 
 
 @dataclass(slots=True, eq=False)

@@ -7,29 +7,43 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pystap.backend.bpf.artifact import Artifact
-    from pystap.ir.module import Position
+    from pystap.ir.probe import Position
     from pystap.output.records import ErrorItem
     from pystap.session.loader import LoadError
 
 
 def runtime_error(item: ErrorItem, artifact: Artifact) -> str:
     """``ERROR: MSG near TOKEN at PLACE (called from ...) in probe POINT`` for an error item."""
-    message = item.text.decode("latin-1")
-    if not message and item.message < len(artifact.messages):
-        message = artifact.messages[item.message]
-    positions = artifact.positions
-    text = f"ERROR: {message}"
-    near = _position(positions, item.position)
+    text = f"ERROR: {_message(item, artifact)}"
+    near = _position(artifact.positions, item.position)
     if near is None:
         return text
     text += f" near {near.text()}"
     for site in item.calls:
-        caller = _position(positions, site)
+        caller = _position(artifact.positions, site)
         if caller is not None:
             text += f" (called from {caller.text()})"
     if item.probe < len(artifact.probes):
         text += f" in probe {artifact.probes[item.probe].point}"
     return text
+
+
+def _message(item: ErrorItem, artifact: Artifact) -> str:
+    """The message's text with its values put in."""
+    from pystap.output.formatspec import parse_format
+    from pystap.output.records import ERROR_TEXT
+    from pystap.output.render import render
+
+    if item.message == ERROR_TEXT:
+        return item.text.decode("latin-1")
+    message = artifact.messages[item.message]
+    if "%" not in message:
+        return message
+    fmt = parse_format(message)
+    numbers = iter(item.values)
+    kinds = [d.conv for d in fmt.directives if d.conv]
+    args = [item.text if kind == "s" else next(numbers, 0) for kind in kinds]
+    return render(fmt, args).decode("latin-1")
 
 
 def _position(positions: Sequence[Position], index: int) -> Position | None:

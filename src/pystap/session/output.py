@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 
-from pystap.output.formats import ITEM_ERROR, ITEM_EXIT, ITEM_SYSTEM, ITEM_WARN
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
+    import select
 
     from pystap.backend.bpf.artifact import Artifact
     from pystap.kernel.ringbuf import RingBuffer
+    from pystap.output.records import Control
 
 
 class OutputFileError(Exception):
@@ -40,7 +39,7 @@ class Output:
         ring: RingBuffer,
         artifact: Artifact,
         fd: int,
-        cache_dir: Path | None,
+        cache_dir: str | None,
         *,
         quiet_warnings: bool = False,
     ) -> None:
@@ -57,7 +56,7 @@ class Output:
         """Size of the ring buffer in whole MB, at least 1."""
         return max(1, self._ring.size >> 20)
 
-    def epoll(self) -> object:
+    def epoll(self) -> select.epoll:
         """An epoll object that wakes up when a handler announces output."""
         return self._ring.epoll()
 
@@ -68,8 +67,12 @@ class Output:
             self._consumer.drain()
         return before > self._ring.size // 8
 
-    def flush(self) -> None:
-        """Reap commands that system() started."""
+    def finish(self) -> None:
+        """Write all that is left, and wait for commands that system() started."""
+        self._consumer.finish()
+        if self._consumer.malformed:
+            count = self._consumer.malformed
+            self.complain(f"WARNING: {count} malformed output records were dropped")
         for pid in self._children:
             os.waitpid(pid, 0)
         self._children.clear()
@@ -78,20 +81,17 @@ class Output:
         """One line on standard error, after the output that came before it."""
         os.write(2, text.encode("latin-1", "replace") + b"\n")
 
-    def _control(self, item_id: int, payload: bytes) -> None:
-        from pystap.output.records import parse_error, parse_string
+    def _control(self, item: Control) -> None:
+        from pystap.output.records import ErrorItem, SystemItem, WarnItem
 
-        if item_id == ITEM_ERROR:
-            from pystap.session.errors import runtime_error
-
+        if isinstance(item, ErrorItem):
             if not self._artifact.suppress_handler_errors:
-                self.complain(runtime_error(parse_error(payload), self._artifact))
-        elif item_id == ITEM_WARN:
+                from pystap.session.errors import runtime_error
+
+                self.complain(runtime_error(item, self._artifact))
+        elif isinstance(item, WarnItem):
             if not self._quiet:
-                self.complain("WARNING: " + parse_string(payload).decode("latin-1"))
-        elif item_id == ITEM_SYSTEM:
-            command = os.fsdecode(parse_string(payload))
-            argv = ["/bin/sh", "-c", command]
+                self.complain("WARNING: " + item.text.decode("latin-1"))
+        elif isinstance(item, SystemItem):
+            argv = ["/bin/sh", "-c", os.fsdecode(item.command)]
             self._children.append(os.posix_spawn(argv[0], argv, os.environ))
-        elif item_id != ITEM_EXIT:
-            self.complain(f"WARNING: unknown control item {item_id:#x} in the output")

@@ -32,6 +32,8 @@ from pystap.session.timers import TimerQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
+
     from pystap.session.target import Command
 
 _IDLE_POLL_NS = 50_000_000  # how long output may wait when no handler announces it
@@ -174,7 +176,7 @@ class Session:
                 epoll.unregister(child)
                 os.close(child)
 
-    def _wait(self, epoll: object) -> None:
+    def _wait(self, epoll: select.epoll) -> None:
         wait = _IDLE_POLL_NS
         now = time.monotonic_ns()
         timer = self._timers.wait_ns(now)
@@ -182,9 +184,9 @@ class Session:
             wait = min(wait, timer)
         if self.deadline_ns is not None:
             wait = min(wait, max(0, self.deadline_ns - now))
-        epoll.poll(wait / 1e9)  # type: ignore[attr-defined]
+        epoll.poll(wait / 1e9)
 
-    def _watch_target(self, epoll: object) -> int:
+    def _watch_target(self, epoll: select.epoll) -> int:
         """A pidfd of the target that wakes the loop when it ends, -1 without target."""
         if not self.target:
             return -1
@@ -192,7 +194,7 @@ class Session:
             fd = os.pidfd_open(self.target)
         except ProcessLookupError:
             return -1
-        epoll.register(fd, 1)  # type: ignore[attr-defined]
+        epoll.register(fd, 1)
         return fd
 
     def _target_ended(self) -> bool:
@@ -226,8 +228,7 @@ class Session:
         self._quiesce()
         self.output.drain()
         self._run_events("error" if failed else "end")
-        self.output.drain()
-        self.output.flush()
+        self.output.finish()
         if self.command is not None:
             self.command.finish()
             complaint = self.command.complaint()

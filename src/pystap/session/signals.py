@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import _signal
 import os
+import signal
 
-_STOPPING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import select
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LEFT_AT_ONCE = 130  # 128 + SIGINT, as shells report it
 
 
@@ -19,22 +23,22 @@ class Signals:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
-        _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._before = {number: _signal.signal(number, self._on_signal) for number in _STOPPING}
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, self._on_signal) for number in _STOPPING}
 
-    def watch(self, epoll: object) -> None:
+    def watch(self, epoll: select.epoll) -> None:
         """Let ``epoll`` wake up when a signal arrives."""
-        epoll.register(self._read, 1)  # type: ignore[attr-defined]
+        epoll.register(self._read, 1)
 
     def close(self) -> None:
         """Give the previous handlers back."""
-        _signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(-1)
         for number, before in self._before.items():
-            _signal.signal(number, before)
+            signal.signal(number, before)
         os.close(self._read)
         os.close(self._write)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self.stop and number == _signal.SIGINT:
+        if self.stop and number == signal.SIGINT:
             os._exit(_LEFT_AT_ONCE)  # the kernel detaches what our descriptors hold
         self.stop = True

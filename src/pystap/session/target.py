@@ -114,12 +114,12 @@ def find_program(name: str) -> str | None:
 
 def _child(argv: list[str], read_end: int) -> None:
     """Wait for the release, then become the command.  Never returns."""
-    import _signal
+    import signal
 
     status = 127
     try:
-        for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGPIPE):
-            _signal.signal(number, _signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
         os.closerange(3, read_end)  # the pipe's other end above all
         os.closerange(read_end + 1, 65536)
         if os.read(read_end, 1):

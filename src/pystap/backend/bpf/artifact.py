@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from pystap.ir.module import Position, Probe
+from pystap.ir.probe import Position, Probe
 from pystap.output.formats import Format
 
 # Words (u64) of the "control" map: one mmap-able array value shared by programs and session.

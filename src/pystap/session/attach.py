@@ -1,0 +1,150 @@
+"""Attaching loaded programs, one function a kind of event.
+
+Every attachment is held by file descriptors of this process alone, so the kernel undoes it
+whatever happens to the process.
+"""
+
+from __future__ import annotations
+
+from pystap.kernel.bpf import BpfError, Handle
+from pystap.kernel.links import attach_perf_event, attach_raw_tracepoint, attach_tracing
+from pystap.probes.attach import PerfEvent, Profile, Timer, Uprobe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pystap.backend.bpf.artifact import Artifact, ProgramSpec
+    from pystap.kernel.programs import Program
+    from pystap.probes.attach import Attach
+
+_DEFAULT_PERIOD = 1_000_000  # perf's customary period for events without one
+
+
+class AttachError(Exception):
+    """The kernel refused an attachment; ``probe`` is the index of the probe concerned."""
+
+    def __init__(self, probe: int, error: OSError) -> None:
+        super().__init__(str(error))
+        self.probe = probe
+        self.error = error
+
+
+class Attached:
+    """The descriptors that hold one program's attachments; links are closed before events."""
+
+    __slots__ = ("_events", "_links")
+
+    def __init__(self) -> None:
+        self._links: list[Handle] = []
+        self._events: list[Handle] = []
+
+    def add(self, link: Handle, event: Handle | None = None) -> None:
+        """Hold a link, and the perf event it is on."""
+        self._links.append(link)
+        if event is not None:
+            self._events.append(event)
+
+    def close(self) -> None:
+        """Detach."""
+        for handle in (*self._links, *self._events):
+            handle.close()
+
+
+def attach_program(artifact: Artifact, spec: ProgramSpec, program: Program) -> Attached:
+    """Attach a program to everything it serves.  Raises :class:`AttachError`."""
+    attached = Attached()
+    probe = spec.probes[0] if spec.probes else 0
+    try:
+        if spec.attach in ("uprobe", "uretprobe"):
+            _attach_uprobes(artifact, spec, program, attached)
+        else:
+            _ATTACHERS[spec.attach](artifact.probes[probe].attach, spec, program, attached)
+    except AttachError:
+        attached.close()
+        raise
+    except OSError as error:
+        attached.close()
+        raise AttachError(probe, error) from error
+    return attached
+
+
+def _attach_tracing(
+    _where: Attach, spec: ProgramSpec, program: Program, attached: Attached
+) -> None:
+    try:
+        link: Handle = attach_tracing(program.fd, spec.expected_attach)
+    except BpfError:
+        # before 5.19 only the raw tracepoint command attached these, with the name left out
+        link = attach_raw_tracepoint(program.fd, "")
+    attached.add(link)
+
+
+def _attach_raw(_where: Attach, spec: ProgramSpec, program: Program, attached: Attached) -> None:
+    attached.add(attach_raw_tracepoint(program.fd, spec.target))
+
+
+def _attach_timer(where: Attach, _spec: ProgramSpec, program: Program, attached: Attached) -> None:
+    from pystap.kernel.cpu import online_cpus
+    from pystap.kernel.perf import open_clock
+
+    assert isinstance(where, Timer)
+    event = open_clock(online_cpus()[0], period=where.period_ns)
+    attached.add(attach_perf_event(program.fd, event.fd), event)
+
+
+def _attach_profile(
+    where: Attach, _spec: ProgramSpec, program: Program, attached: Attached
+) -> None:
+    from pystap.kernel.cpu import online_cpus, tick_rate
+    from pystap.kernel.perf import open_clock
+
+    assert isinstance(where, Profile)
+    period = 1_000_000_000 // (where.hz or tick_rate())
+    for cpu in online_cpus():
+        event = open_clock(cpu, period=period)
+        attached.add(attach_perf_event(program.fd, event.fd), event)
+
+
+def _attach_perf(where: Attach, _spec: ProgramSpec, program: Program, attached: Attached) -> None:
+    from pystap.kernel.cpu import online_cpus
+    from pystap.kernel.perf import open_event
+
+    assert isinstance(where, PerfEvent)
+    period = where.period or (0 if where.hz else _DEFAULT_PERIOD)
+    for cpu in online_cpus():
+        event = open_event(
+            where.type,
+            where.config,
+            cpu=cpu,
+            period=period,
+            frequency=where.hz,
+            what=f"perf type {where.type} config {where.config:#x}",
+        )
+        attached.add(attach_perf_event(program.fd, event.fd), event)
+
+
+def _attach_uprobes(
+    artifact: Artifact, spec: ProgramSpec, program: Program, attached: Attached
+) -> None:
+    """Attach each probe of the program at its place, told apart by the cookie."""
+    from pystap.kernel.perf import open_uprobe
+
+    on_return = spec.attach == "uretprobe"
+    for index in spec.probes:
+        where = artifact.probes[index].attach
+        assert isinstance(where, Uprobe)
+        try:
+            event = open_uprobe(where.path, where.offset, on_return=on_return, pid=where.pid or -1)
+            attached.add(attach_perf_event(program.fd, event.fd, index), event)
+        except OSError as error:
+            raise AttachError(index, error) from error
+
+
+_ATTACHERS: dict[str, Callable[[Attach, ProgramSpec, Program, Attached], None]] = {
+    "tp_btf": _attach_tracing,
+    "raw_tp": _attach_raw,
+    "timer": _attach_timer,
+    "profile": _attach_profile,
+    "perf": _attach_perf,
+}
