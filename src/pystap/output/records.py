@@ -29,7 +29,7 @@ item word (all offsets from there, little endian):
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from pystap.output.formats import (
@@ -136,8 +136,9 @@ def _pack(number: int, body: bytes) -> bytes:
 # ---- walking
 
 
-def items(record: bytes) -> Iterator[tuple[int, int, int]]:
+def items(record: bytes) -> list[tuple[int, int, int]]:
     """The items of a record as (id, begin of the arguments, end).  Raises :class:`RecordError`."""
+    out: list[tuple[int, int, int]] = []
     at = WORD
     length = len(record)
     if length < WORD:
@@ -148,8 +149,9 @@ def items(record: bytes) -> Iterator[tuple[int, int, int]]:
         number, size = _ITEM.unpack_from(record, at)
         if size < WORD or size % WORD or size > length - at:
             raise RecordError(f"item {number:#x} with size {size}, {length - at} bytes left")
-        yield number, at + WORD, at + size
+        out.append((number, at + WORD, at + size))
         at += size
+    return out
 
 
 def values(record: bytes, kinds: str, at: int, end: int) -> list[Value]:

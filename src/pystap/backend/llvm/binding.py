@@ -247,9 +247,9 @@ class _Compilation:
         """Run the default pipeline of the level over the module."""
         lib = self._lib
         options = lib.CreatePipelineTuningOptions()
-        if self._bpf:
-            lib.PTOSetLoopVectorization(options, False)
-            lib.PTOSetSLPVectorization(options, False)
+        # BPF has no vectors, and what is compiled natively has only short loops.
+        lib.PTOSetLoopVectorization(options, False)
+        lib.PTOSetSLPVectorization(options, False)
         lib.PTOSetLoopUnrolling(options, unroll)
         builder = lib.CreatePassBuilder(self._machine, options)
         passes = lib.buildPerModuleDefaultPipeline(builder, opt_level)

@@ -106,14 +106,10 @@ class Loop:
         b.place(self._head, live)
         self.test()
         b.loops.append(self)
-        return self.start()
+        return None
 
     def test(self) -> None:
         """Emit what decides about another round; the plain loop has nothing to decide."""
-
-    def start(self) -> object:
-        """Emit what comes first in the body; its result is the target of ``as``."""
-        return None
 
     def step(self) -> None:
         """Emit what comes between two rounds."""

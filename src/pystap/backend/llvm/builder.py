@@ -30,7 +30,7 @@ __all__ = ["BuildError", "FunctionBuilder", "Module", "Operand", "Value", "Var"]
 
 Target = Literal["bpf", "x86_64"]
 
-# Functions get no library calls and no tables that LLVM would make up: on BPF either is fatal.
+# LLVM must not make up library calls (fatal on BPF, unresolved natively) nor jump tables.
 _TARGETS: Final = {
     "bpf": (
         'target datalayout = "e-m:e-p:64:64-i64:64-i128:128-n32:64-S128"\ntarget triple = "bpfel"',
@@ -39,7 +39,7 @@ _TARGETS: Final = {
     "x86_64": (
         'target datalayout = "e-m:e-p270:32:32-p271:32:32-p272:64:64-i64:64-i128:128-f80:128'
         '-n8:16:32:64-S128"\ntarget triple = "x86_64-unknown-linux-gnu"',
-        'nounwind "no-jump-tables"="true"',
+        'nounwind "no-builtins" "no-jump-tables"="true"',
     ),
 }
 _BPF_INLINE_COPY: Final = 1024  # bytes LLVM expands inline: 128 stores of 8 bytes

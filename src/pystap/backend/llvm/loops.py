@@ -41,7 +41,8 @@ class ForRange(Loop):
         self._now = self._var.get()
         self.branch(self._now.ult(self._stop))
 
-    def start(self) -> Value:
+    def __enter__(self) -> Value:
+        super().__enter__()
         return self._now
 
     def step(self) -> None:
