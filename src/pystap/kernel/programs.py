@@ -6,7 +6,10 @@ import errno
 import struct
 
 from pystap.kernel.bpf import (
+    BTF_GET_FD_BY_ID,
+    BTF_GET_NEXT_ID,
     BTF_LOAD,
+    OBJ_GET_INFO_BY_FD,
     PROG_LOAD,
     PROG_TEST_RUN,
     BpfError,
@@ -217,3 +220,35 @@ def load_btf(blob: bytes) -> Handle:
         except BpfError as error:
             detail = log.value.decode("latin-1")
             raise BpfError(error.errno or 0, error.command, detail) from first
+
+
+def kernel_btf_object(name: str) -> Handle | None:
+    """The kernel's own BTF of a module (or ``vmlinux``), for ``attach_btf_fd``; None if none."""
+    number = 0
+    while True:
+        attr = pack("III", number, 0, 0)
+        try:
+            bpf(BTF_GET_NEXT_ID, attr)
+        except BpfError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        number = struct.unpack_from("=I", attr, 4)[0]
+        try:
+            handle = Handle(bpf(BTF_GET_FD_BY_ID, pack("III", number, 0, 0)))
+        except BpfError as error:
+            if error.errno == errno.ENOENT:
+                continue  # unloaded meanwhile
+            raise
+        if _btf_object_name(handle.fd) == name:
+            return handle
+        handle.close()
+
+
+def _btf_object_name(fd: int) -> str:
+    """The name of a BTF object of the kernel, empty for one loaded by a program."""
+    name = buffer(bytes(64))
+    info = buffer(struct.pack("=QIIQII", 0, 0, 0, address_of(name), len(name), 0))
+    bpf(OBJ_GET_INFO_BY_FD, pack("IIQ", fd, len(info), address_of(info)))
+    from_kernel = struct.unpack_from("=I", info, 28)[0]
+    return name.value.decode("latin-1") if from_kernel else ""

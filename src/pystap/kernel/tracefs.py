@@ -84,7 +84,7 @@ def tracepoint_id(system: str, name: str) -> int:
 def tracepoint_format(system: str, name: str) -> TracepointFormat:
     """The parsed ``format`` file of an event."""
     number, text, fields = 0, "", []
-    for line in _event_file(system, name, "format").splitlines():
+    for line in _event_file(system, name, "format").split("\n"):
         if line.startswith("ID:"):
             number = int(line[3:])
         elif line.startswith("print fmt:"):

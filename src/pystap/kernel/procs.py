@@ -1,0 +1,174 @@
+"""Readers of /proc for processes.
+
+Processes vanish while they are looked at: a function about one process raises
+ProcessLookupError then, the iterators leave it out.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+_DELETED = " (deleted)"
+
+
+class ProcessStat:
+    """Parts of /proc/PID/stat; ``start_time`` is in clock ticks (1/100 s) since boot."""
+
+    __slots__ = ("comm", "parent", "pid", "session", "start_time", "state")
+
+    def __init__(
+        self, pid: int, comm: str, state: str, parent: int, session: int, start_time: int
+    ) -> None:
+        self.pid = pid
+        self.comm = comm
+        self.state = state
+        self.parent = parent
+        self.session = session
+        self.start_time = start_time
+
+
+class Executable:
+    """The program a process runs.
+
+    ``path`` is as seen from the process' mount namespace; ``deleted`` tells that the file is no
+    longer there.  ``link`` (``/proc/PID/exe``) opens the file in either case.
+    """
+
+    __slots__ = ("deleted", "link", "path")
+
+    def __init__(self, path: str, deleted: bool, link: str) -> None:
+        self.path = path
+        self.deleted = deleted
+        self.link = link
+
+
+class MapEntry:
+    """A line of /proc/PID/maps; ``path`` is empty for anonymous memory."""
+
+    __slots__ = ("deleted", "device", "end", "inode", "offset", "path", "permissions", "start")
+
+    def __init__(
+        self, start: int, end: int, permissions: str, offset: int, device: str, inode: int
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.permissions = permissions
+        self.offset = offset
+        self.device = device
+        self.inode = inode
+        self.path = ""
+        self.deleted = False
+
+    @property
+    def executable(self) -> bool:
+        """Whether code can run there."""
+        return "x" in self.permissions
+
+    def __repr__(self) -> str:
+        return f"MapEntry({self.start:#x}-{self.end:#x} {self.permissions} {self.path!r})"
+
+
+def pids() -> list[int]:
+    """Numbers of all processes."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def threads(pid: int) -> list[int]:
+    """Thread ids of a process."""
+    return _looked_up(pid, lambda: [int(name) for name in os.listdir(f"/proc/{pid}/task")])
+
+
+def comm(pid: int) -> str:
+    """The short name of a process, at most 15 characters."""
+    return _read(pid, "comm").rstrip("\n")
+
+
+def command_line(pid: int) -> list[str]:
+    """The arguments of a process; empty for kernel threads and zombies."""
+    text = _read(pid, "cmdline")
+    return text.removesuffix("\0").split("\0") if text else []
+
+
+def stat(pid: int) -> ProcessStat:
+    """Identity and start of a process."""
+    text = _read(pid, "stat")
+    # the name may hold anything, parentheses and spaces included: it ends at the last one
+    opening, closing = text.index("("), text.rindex(")")
+    state, parent, _, session, *rest = text[closing + 2 :].split(" ")
+    name = text[opening + 1 : closing]
+    return ProcessStat(pid, name, state, int(parent), int(session), int(rest[15]))
+
+
+def executable(pid: int) -> Executable | None:
+    """The program of a process; None for a kernel thread or a zombie.
+
+    Raises PermissionError where the kernel hides it.
+    """
+    link = f"/proc/{pid}/exe"
+    try:
+        path = os.readlink(link)
+    except FileNotFoundError:
+        if os.path.isdir(f"/proc/{pid}"):
+            return None
+        raise ProcessLookupError(f"no process {pid}") from None
+    except ProcessLookupError:
+        raise ProcessLookupError(f"no process {pid}") from None
+    deleted = False
+    if path.endswith(_DELETED):
+        # a living file may really be called so
+        deleted = _looked_up(pid, lambda: os.stat(link).st_nlink) == 0
+        path = path.removesuffix(_DELETED) if deleted else path
+    return Executable(path, deleted, link)
+
+
+def executables() -> Iterator[tuple[int, Executable]]:
+    """All processes whose program can be seen."""
+    for pid in pids():
+        try:
+            found = executable(pid)
+        except (ProcessLookupError, PermissionError):
+            continue
+        if found is not None:
+            yield pid, found
+
+
+def maps(pid: int) -> list[MapEntry]:
+    """The memory map of a process in order of addresses; empty for kernel threads."""
+    # not splitlines: bytes of a path may look like other line ends
+    return [_map_entry(line) for line in _read(pid, "maps").split("\n") if line]
+
+
+def _map_entry(line: str) -> MapEntry:
+    """``7f00-7f10 r-xp 00001000 fe:00 1234    /usr/lib/x.so (deleted)``"""
+    span, permissions, offset, device, inode, *path = line.split(None, 5)
+    start, _, end = span.partition("-")
+    entry = MapEntry(
+        int(start, 16), int(end, 16), permissions, int(offset, 16), device, int(inode)
+    )
+    if path:
+        entry.deleted = path[0].endswith(_DELETED)
+        # the kernel writes a newline in a path as \012
+        entry.path = path[0].removesuffix(_DELETED).replace("\\012", "\n")
+    return entry
+
+
+def _read(pid: int, name: str) -> str:
+    def read() -> str:
+        with open(f"/proc/{pid}/{name}", encoding="latin-1", newline="") as file:
+            return file.read()
+
+    return _looked_up(pid, read)
+
+
+def _looked_up(pid: int, action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessLookupError(f"no process {pid}") from None
