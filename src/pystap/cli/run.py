@@ -21,12 +21,19 @@ _CONSUMER_PRIORITY = -10
 
 def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     """Run a translated program; the exit status."""
+    from pystap.cli.privilege import refusal
     from pystap.output.consumer import OutputError
     from pystap.session.attach import AttachError
     from pystap.session.loader import LoadError
     from pystap.session.output import OutputFileError
     from pystap.session.target import TargetError
 
+    lines = refusal()
+    if lines:
+        for line in lines:
+            complain(line)
+        report.failed(5)
+        return 1
     report.begin()
     report.say(5, "starting run.")
     try:
@@ -51,6 +58,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
 
 
 def _run(options: Options, artifact: Artifact) -> int:
+    from pystap.cli.environment import cache_directory
     from pystap.kernel.cpu import possible_cpus, tick_rate
     from pystap.session.loader import Loaded
     from pystap.session.output import Output, open_output
@@ -76,7 +84,7 @@ def _run(options: Options, artifact: Artifact) -> int:
             loaded.ring,
             artifact,
             fd,
-            _cache_directory(options),
+            cache_directory(options),
             quiet_warnings=options.suppress_warnings,
         )
         target = command.pid if command else options.target_pid or 0
@@ -104,14 +112,6 @@ def _raise_priority() -> None:
 
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _CONSUMER_PRIORITY)
-
-
-def _cache_directory(options: Options) -> str | None:
-    if options.disable_cache:
-        return None
-    from pystap.session import cache
-
-    return cache.directory()
 
 
 def _output_failed(options: Options, error: OutputError) -> int:

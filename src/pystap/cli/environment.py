@@ -1,0 +1,96 @@
+"""What the machine tells the passes: release, configuration, BTF, programs on the path."""
+
+from __future__ import annotations
+
+import os
+
+from pystap.lang.environment import LANGUAGE_VERSION, Environment
+from pystap.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pystap.backend.bpf.facts import KernelFacts
+    from pystap.debuginfo.btf import Btf
+    from pystap.diag.diagnostic import Diagnostics
+    from pystap.probes.base import ProbeEnv
+
+# uname's machine names as SystemTap spells the architecture
+_ARCHITECTURES = {"aarch64": "arm64", "i686": "i386", "ppc64le": "powerpc", "s390x": "s390"}
+
+
+def make_environment(options: Options) -> Environment:
+    """What pass 1 asks about the session."""
+    uname = os.uname()
+    return Environment(
+        kernel_release=uname.release,
+        arch=_ARCHITECTURES.get(uname.machine, uname.machine),
+        compatible=options.compatible or LANGUAGE_VERSION,
+        runtime="bpf",
+        guru=options.guru,
+        config=_config_reader(),
+        args=options.args,
+    )
+
+
+def make_probe_env(options: Options, diags: Diagnostics) -> ProbeEnv:
+    """What probe families ask about the session."""
+    from pathlib import Path
+
+    from pystap.probes.base import ProbeEnv
+
+    directory = cache_directory(options)
+    return ProbeEnv(
+        btf=_btf_opener(directory),
+        diags=diags,
+        guru=options.guru,
+        target_command=options.cmd,
+        target_pid=options.target_pid,
+        skip_badvars=options.skip_badvars,
+        cache_dir=Path(directory) if directory else None,
+        sysroot=options.sysroot,
+    )
+
+
+def kernel_facts(env: ProbeEnv) -> KernelFacts:
+    """What pass 4 asks about the kernel."""
+    from pystap.backend.bpf.facts import KernelFacts
+    from pystap.kernel.cpu import possible_cpus
+
+    return KernelFacts(max(possible_cpus()) + 1, env.btf)
+
+
+def cache_directory(options: Options) -> str | None:
+    """Where indexes and machine code are kept; None when nothing is to be kept."""
+    if options.disable_cache:
+        return None
+    from pystap.session import cache
+
+    return cache.directory()
+
+
+def _btf_opener(directory: str | None) -> Callable[[], Btf]:
+    opened: list[Btf] = []
+
+    def open_btf() -> Btf:
+        if not opened:
+            from pathlib import Path
+
+            from pystap.debuginfo.btf import KERNEL_BTF, Btf
+
+            path = os.environ.get("PYSTAP_BTF") or KERNEL_BTF
+            opened.append(Btf.open(Path(directory) if directory else None, str(path)))
+        return opened[0]
+
+    return open_btf
+
+
+def _config_reader() -> Callable[[str], str]:
+    def read(option: str) -> str:
+        from pystap.kernel.cpu import kernel_config
+
+        config = kernel_config()
+        return (config.get(option) or "") if config else ""
+
+    return read
