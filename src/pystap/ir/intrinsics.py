@@ -41,6 +41,7 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "execname": IntrinsicInfo((), _S, bound=16),
     "cpu": IntrinsicInfo((), _L),
     "task_current": IntrinsicInfo((), _L),
+    "pid2task": IntrinsicInfo((_L,), _L),  # address of the task_struct with that tid, or 0
     "cgroup_id": IntrinsicInfo((), _L),
     # the probe that fired
     "pp": IntrinsicInfo((), _S),
@@ -50,6 +51,10 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "is_return": IntrinsicInfo((), _L),
     "user_mode": IntrinsicInfo((), _L, needs="regs"),
     "addr": IntrinsicInfo((), _L, needs="regs"),
+    "uaddr": IntrinsicInfo((), _L),  # user-space pc of the current task, 0 when it has none
+    "returnval": IntrinsicInfo((), _L, needs="regs"),
+    "funcarg": IntrinsicInfo((_L,), _L, needs="regs"),  # integer argument by calling convention
+    "reg": IntrinsicInfo((_L,), _L, needs="regs"),  # register by DWARF number
     "target": IntrinsicInfo((), _L),
     "in_target": IntrinsicInfo((), _L),  # current task is target() or a descendant
     "module_name": IntrinsicInfo((), _S, bound=64),
@@ -61,6 +66,8 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "get_cycles": IntrinsicInfo((), _L),
     "jiffies": IntrinsicInfo((), _L),
     "hz": IntrinsicInfo((), _L),
+    "page_size": IntrinsicInfo((), _L),
+    "maxstringlen": IntrinsicInfo((), _L),
     "tz_gmtoff": IntrinsicInfo((), _L),  # seconds west of UTC
     "tz_name": IntrinsicInfo((), _S, bound=64),
     # memory: string at an address; args are address and most bytes to take (without NUL)
@@ -72,16 +79,21 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     # quoted as a C literal, cut marks "..." : address, input bytes, output bytes
     "user_string_quoted": IntrinsicInfo((_L, _L, _L), _S, needs="user"),
     "kernel_string_quoted": IntrinsicInfo((_L, _L, _L), _S),
+    # the same for exactly as many bytes as asked, NULs included
+    "user_buffer_quoted": IntrinsicInfo((_L, _L, _L), _S, needs="user"),
+    "kernel_buffer_quoted": IntrinsicInfo((_L, _L, _L), _S),
     # raw bytes (may hold NULs) for the m and M directives: address, count
     "kernel_bytes": IntrinsicInfo((_L, _L), _S, fallible=True),
     "user_bytes": IntrinsicInfo((_L, _L), _S, fallible=True),
-    # sizes 1 2 4 8 read without a run-time error: address, size -> value or default (third)
+    # sizes 1 2 4 8 read without a run-time error: address, size -> unsigned or default (third)
     "kernel_read_or": IntrinsicInfo((_L, _L, _L), _L),
     "user_read_or": IntrinsicInfo((_L, _L, _L), _L, needs="user"),
+    "user_write": IntrinsicInfo((_L, _L, _L), _V, pure=False, fallible=True, needs="user"),
     # strings
     "strlen": IntrinsicInfo((_S,), _L),
     "substr": IntrinsicInfo((_S, _L, _L), _S),  # start, length
-    "stringat": IntrinsicInfo((_S, _L), _L),  # byte or raises "invalid string index"
+    # byte, 0 behind the end; an index below 0 or from MAXSTRINGLEN on raises STRING_INDEX
+    "stringat": IntrinsicInfo((_S, _L), _L, fallible=True),
     "isinstr": IntrinsicInfo((_S, _S), _L),
     "strpos": IntrinsicInfo((_S, _S), _L),  # index of first occurrence, -1 when none
     "isdigit": IntrinsicInfo((_S,), _L),
@@ -89,11 +101,13 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "strtol": IntrinsicInfo((_S, _L), _L),  # text, base
     "tokenize": IntrinsicInfo((_S, _S), _S, pure=False),  # keeps its state per cpu context
     "tokenize_next": IntrinsicInfo((_S,), _S, pure=False),
-    "text_str": IntrinsicInfo((_S,), _S),  # non-printables as octal escapes
-    "text_strn": IntrinsicInfo((_S, _L, _L), _S),  # most bytes, quoted
+    # quotes, backslashes and control characters as C escapes, other non-ASCII as octal ones
+    "text_str": IntrinsicInfo((_S,), _S),
+    # most bytes of escaped text (0: all that fits), quoted: "..."... when cut
+    "text_strn": IntrinsicInfo((_S, _L, _L), _S),
     "byte_str": IntrinsicInfo((_L,), _S, bound=2),
     "matched": IntrinsicInfo((_L,), _S, fallible=True),
-    "ngroups": IntrinsicInfo((), _L),
+    "ngroups": IntrinsicInfo((), _L, fallible=True),
     # tables shared by every runtime (pystap.ir.tables): const = (table name,)
     "table_str": IntrinsicInfo((_L,), _S, bound=64, consts=1),  # "" when absent
     "table_num": IntrinsicInfo((_S,), _L, consts=1),  # -1 when absent
