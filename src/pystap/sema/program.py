@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pystap.ir.module import Limits
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.base import Context, Match
@@ -65,8 +66,10 @@ class DerivedProbe:
     """One handler of the program and all places it is attached to.
 
     ``script_point`` is the probe point as the script wrote it (pn()); ``chain`` the probe points
-    from the resolved one back to the script's, for ``-p2`` (alias names in between).
-    ``conditions`` are the arming expressions, ANDed.
+    from the resolved one back to the script's, for ``-p2`` (alias names in between).  Both speak
+    of the first point of ``match``; ``names`` and ``chains`` have them for each of its points
+    (wildcards expanded), in the same order.  ``conditions`` are the arming expressions, ANDed;
+    probes of one definition share the nodes.
     """
 
     match: Match
@@ -76,14 +79,20 @@ class DerivedProbe:
     body: ast.Block
     conditions: list[ast.Expr] = field(default_factory=list)
     locals: dict[str, LocalSymbol] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    chains: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Program:
-    """What lowering translates.  ``options`` are the session options it was analysed for."""
+    """What lowering translates.
+
+    ``limits`` are the session's, with MAXNESTING computed for this program.
+    """
 
     globals: list[GlobalSymbol] = field(default_factory=list)
     functions: list[FunctionSymbol] = field(default_factory=list)
     probes: list[DerivedProbe] = field(default_factory=list)
     embedded: list[ast.EmbeddedCode] = field(default_factory=list)
     used_files: list[str] = field(default_factory=list)  # tapset files parsed, for the cache key
+    limits: Limits = field(default_factory=Limits)

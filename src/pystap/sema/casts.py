@@ -1,0 +1,178 @@
+"""Types named in scripts: ``@cast``, ``@enum`` and ``@enumname``, answered by BTF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pystap.diag.diagnostic import Diagnostic, DiagnosticError
+from pystap.lang import ast
+from pystap.lang.tokens import Token
+from pystap.probes.target import Place, expand, number
+
+if TYPE_CHECKING:
+    from pystap.debuginfo.btf import Btf
+    from pystap.probes.base import ProbeEnv
+
+# C spellings of the integer types whose canonical one (BTF's) differs, words sorted.
+_INTEGERS: Final[dict[tuple[str, ...], str]] = {
+    ("short",): "short int",
+    ("int", "short"): "short int",
+    ("short", "unsigned"): "short unsigned int",
+    ("int", "short", "unsigned"): "short unsigned int",
+    ("signed",): "int",
+    ("unsigned",): "unsigned int",
+    ("int", "unsigned"): "unsigned int",
+    ("long",): "long int",
+    ("int", "long"): "long int",
+    ("long", "unsigned"): "long unsigned int",
+    ("int", "long", "unsigned"): "long unsigned int",
+    ("long", "long"): "long long int",
+    ("int", "long", "long"): "long long int",
+    ("long", "long", "unsigned"): "long long unsigned int",
+    ("int", "long", "long", "unsigned"): "long long unsigned int",
+    ("char", "unsigned"): "unsigned char",
+    ("char", "signed"): "signed char",
+}
+_QUALIFIERS: Final = ("const", "volatile", "restrict")
+
+
+class NamedType(NamedTuple):
+    """A type found by its C name; ``stars`` are the pointers in front of it."""
+
+    btf: Btf
+    type_id: int
+    stars: int
+
+
+def expand_cast(cast: ast.Cast, env: ProbeEnv) -> ast.Expr:
+    """The value of ``@cast(operand, "type"[, "modules"])`` with its components.
+
+    Raises ``DiagnosticError`` when there is no such type or member.
+    """
+    btf, type_id, stars = find_type(cast.type_name, cast.module, env, cast.tok)
+    looked_into = bool(cast.components) and not isinstance(cast.components[0], ast.Pretty)
+    if not stars and (looked_into or _is_object(btf, type_id)):
+        stars = 1  # objects are handed around by their address
+    place = Place(cast.operand, btf, type_id, "kernel", False, stars)
+    return expand(place, cast.components, cast.tok, cast.address_of)
+
+
+def find_type(name: str, module: str | None, env: ProbeEnv, tok: Token) -> NamedType:
+    """The type ``name`` of the kernel or of one of the modules of a ``:`` separated list."""
+    words, stars = _words(name)
+    tried: list[str] = []
+    for place in (module or "kernel").split(":"):
+        btf = _btf_of(place, env)
+        if btf is not None:
+            type_id = _find(btf, words)
+            if type_id is not None:
+                return NamedType(btf, type_id, stars)
+        tried.append(place or "kernel")
+    hint = _near_types(words, env)
+    raise _error(f"unable to find type '{name}' in {', '.join(tried)}", tok, hint)
+
+
+def enum_value(name: str, env: ProbeEnv, tok: Token) -> ast.Number:
+    """The number of the kernel enumerator ``name``."""
+    value = env.btf().enum_value(name)
+    if value is None:
+        raise _error(f"unable to find enumerator '{name}'", tok)
+    return number(value, tok)
+
+
+def enumerators(
+    type_name: str, module: str | None, env: ProbeEnv, tok: Token
+) -> list[tuple[str, int]]:
+    """Names and values of an enumeration."""
+    from pystap.debuginfo import btftypes
+
+    found = find_type(type_name, module, env, tok)
+    view = found.btf.type(found.btf.resolve(found.type_id))
+    if not isinstance(view, btftypes.Enum) or found.stars:
+        raise _error(f"'{type_name}' is not an enumeration", tok)
+    return list(view.values)
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _words(name: str) -> tuple[list[str], int]:
+    """The words of a C type name without qualifiers, and its number of stars."""
+    stars = name.count("*")
+    words = name.replace("*", " ").split()
+    return [w for w in words if w not in _QUALIFIERS], stars
+
+
+def _btf_of(place: str, env: ProbeEnv) -> Btf | None:
+    """BTF of ``kernel``, ``kernel<header.h>``, ``<header.h>`` or a module; None when absent."""
+    from pystap.debuginfo.btf import BtfError
+
+    if place in ("", "kernel") or place.startswith(("kernel<", "<")):
+        return env.btf()
+    if "/" in place:
+        return None
+    try:
+        return env.btf().module(place.removesuffix(".ko").replace("-", "_"))
+    except (BtfError, OSError):
+        return None
+
+
+def _find(btf: Btf, words: Sequence[str]) -> int | None:
+    from pystap.debuginfo import btf as b
+
+    if not words:
+        return None
+    tagged = {
+        "struct": (b.KIND_STRUCT,),
+        "union": (b.KIND_UNION,),
+        "enum": (b.KIND_ENUM, b.KIND_ENUM64),
+    }
+    if words[0] in tagged:
+        kinds: tuple[int, ...] = tagged[words[0]]
+        name = " ".join(words[1:])
+    else:
+        name = _INTEGERS.get(tuple(sorted(words)), " ".join(words))
+        kinds = (
+            b.KIND_STRUCT,
+            b.KIND_UNION,
+            b.KIND_TYPEDEF,
+            b.KIND_ENUM,
+            b.KIND_ENUM64,
+            b.KIND_INT,
+        )
+    for kind in kinds:
+        type_id = btf.find(name, kind)
+        if type_id is not None:
+            return type_id
+    return None
+
+
+def _near_types(words: Sequence[str], env: ProbeEnv) -> str | None:
+    """Structures with a like name; looked for only when reporting."""
+    from pystap.debuginfo.btf import KIND_STRUCT, KIND_TYPEDEF
+    from pystap.diag.suggest import suggest
+
+    if not words:
+        return None
+
+    def names() -> Iterator[str]:
+        for kind in (KIND_STRUCT, KIND_TYPEDEF):
+            for name, _ in env.btf().names(kind):
+                if name[:2] == words[-1][:2]:
+                    yield name
+
+    near = suggest(words[-1], sorted(set(names())))
+    return f"did you mean {' or '.join(near)}?" if near else None
+
+
+def _is_object(btf: Btf, type_id: int) -> bool:
+    """Whether values of the type live in memory: structures, unions and arrays."""
+    from pystap.debuginfo import btftypes
+
+    view = btf.type(btf.resolve(type_id))
+    return isinstance(view, (btftypes.Struct, btftypes.Array, btftypes.Fwd))
+
+
+def _error(message: str, tok: Token, hint: str | None = None) -> DiagnosticError:
+    return DiagnosticError(Diagnostic("semantic error", message, tok, hint=hint))

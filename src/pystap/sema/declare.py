@@ -1,0 +1,122 @@
+"""Enter the definitions of a file into the tables: globals, functions, aliases, probes."""
+
+from __future__ import annotations
+
+import re
+
+from pystap.ir.intrinsics import INTRINSICS
+from pystap.ir.types import Ty
+from pystap.lang import ast
+from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
+from pystap.sema.work import Alias, FileScope, Work, home, is_user
+
+_INTRINSIC = re.compile(r"\s*pystap:(\w+)(.*)", re.DOTALL)
+_LITERAL = re.compile(r'\s*(?:"([^"]*)"|(-?\w+))')
+_TYPES: dict[Ty, ast.ValueType] = {Ty.LONG: "long", Ty.STR: "string", Ty.VOID: "unknown"}
+
+
+def declare_file(work: Work, tree: ast.File) -> None:
+    """Record everything ``tree`` defines; its probes wait in ``work.pending``."""
+    if not tree.items:
+        return
+    scope = work.scopes.setdefault(home(tree.items[0].tok).source, FileScope())
+    for item in tree.items:
+        if isinstance(item, ast.GlobalDecl):
+            for variable in item.variables:
+                _declare_global(work, scope, variable)
+        elif isinstance(item, ast.FunctionDef):
+            _declare_function(work, scope, item)
+        elif isinstance(item, ast.AliasDef):
+            _declare_alias(work, item)
+        elif isinstance(item, ast.ProbeDef):
+            work.pending.append(item)
+        else:
+            work.embedded.append(item)
+
+
+def _declare_global(work: Work, scope: FileScope, variable: ast.GlobalVar) -> None:
+    user = is_user(variable.tok)
+    other = scope.globals.get(variable.name)
+    if other is None and not variable.private:
+        other = work.globals.get(variable.name)
+        if other is not None and other.user != user:
+            other = None  # a user's global hides the library's, which keeps its own
+    if other is not None:
+        work.error("conflicting global variables", variable.tok, other.decl.tok)
+        return
+    symbol = GlobalSymbol(variable.name, variable, user)
+    if variable.init is not None:
+        symbol.keys, symbol.key_site = [], variable.tok
+        symbol.written = True
+    scope.globals[variable.name] = symbol
+    if not variable.private and (user or variable.name not in work.globals):
+        work.globals[variable.name] = symbol
+    work.all_globals.append(symbol)
+
+
+def _declare_function(work: Work, scope: FileScope, definition: ast.FunctionDef) -> None:
+    params = [LocalSymbol(p.name, p.tok, p.type) for p in definition.params]
+    _check_parameters(work, definition)
+    body = definition.body if isinstance(definition.body, ast.Block) else None
+    symbol = FunctionSymbol(
+        definition.name, definition, params, body, is_user(definition.tok), definition.type
+    )
+    symbol.locals = {p.name: p for p in params}
+    if isinstance(definition.body, ast.EmbeddedCode):
+        _note_intrinsic(work, symbol, definition.body)
+    if definition.private:
+        _check_privacy(work, definition, work.functions.get(definition.name, []))
+        scope.functions.setdefault(definition.name, []).append(symbol)
+    else:
+        _check_privacy(work, definition, scope.functions.get(definition.name, []))
+        work.functions.setdefault(definition.name, []).append(symbol)
+    work.declared.append(symbol)
+
+
+def _check_parameters(work: Work, definition: ast.FunctionDef) -> None:
+    seen: dict[str, ast.Param] = {}
+    for param in definition.params:
+        first = seen.setdefault(param.name, param)
+        if first is not param:
+            work.error(f"duplicate parameter name '{param.name}'", param.tok, first.tok)
+
+
+def _check_privacy(work: Work, definition: ast.FunctionDef, others: list[FunctionSymbol]) -> None:
+    """One file cannot have a private and a public function of one name and arity."""
+    source = home(definition.tok).source
+    for other in others:
+        if home(other.decl.tok).source is source and len(other.params) == len(definition.params):
+            work.error("conflicting functions", definition.tok, other.decl.tok)
+
+
+def _note_intrinsic(work: Work, symbol: FunctionSymbol, body: ast.EmbeddedCode) -> None:
+    """Recognise ``%{ pystap:NAME literal ... %}`` and give the function its types."""
+    match = _INTRINSIC.fullmatch(body.code.strip())
+    if match is None:
+        return
+    name, rest = match[1], match[2]
+    info = INTRINSICS.get(name)
+    if info is None:
+        work.error(f"unknown runtime operation '{name}'", body.tok)
+        return
+    consts: list[int | str] = []
+    for text, number in _LITERAL.findall(rest):
+        consts.append(int(number, 0) if number else text)
+    if len(symbol.params) != len(info.args) or len(consts) != info.consts:
+        work.error(
+            f"runtime operation '{name}' takes {len(info.args)} parameters"
+            f" and {info.consts} literals",
+            body.tok,
+        )
+        return
+    for param, ty in zip(symbol.params, info.args, strict=True):
+        param.type = _TYPES[ty]
+    symbol.type = _TYPES[info.result]
+    symbol.intrinsic = (name, tuple(consts))
+
+
+def _declare_alias(work: Work, definition: ast.AliasDef) -> None:
+    user = is_user(definition.tok)
+    for point in definition.names:
+        name = tuple((c.name, c.arg) for c in point.components)
+        work.aliases.setdefault(name[0][0], []).append(Alias(name, definition, user))

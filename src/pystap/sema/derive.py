@@ -1,0 +1,159 @@
+"""Handlers from probe definitions: bodies assembled, context variables expanded, twins merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pystap.diag.diagnostic import Diagnostic, DiagnosticError
+from pystap.lang import ast
+from pystap.lang.visit import clone, iter_children, transform, walk
+from pystap.probes.base import Context, Match
+from pystap.sema.fold import number
+from pystap.sema.points import Found, resolve_points
+from pystap.sema.program import DerivedProbe
+from pystap.sema.targets import TargetExpander
+from pystap.sema.work import Alias, Body, Work
+
+
+def derive_probes(work: Work) -> None:
+    """Turn the pending probe definitions into probes; their bodies wait to be resolved."""
+    while work.pending:
+        definition = work.pending.pop(0)
+
+        def report(point: ast.ProbePoint, error: DiagnosticError) -> None:
+            cause = error.diagnostic
+            outer = Diagnostic(
+                "semantic error", "while resolving probe point", point.tok, causes=[cause]
+            )
+            work.diags.add(outer)
+
+        found = resolve_points(work, definition.points, report)
+        for group in _groups(found):
+            _derive_group(work, definition, group)
+
+
+def _groups(found: list[Found]) -> list[list[Found]]:
+    """Matches that can share one handler: same alias bodies, conditions and sort of context."""
+    groups: dict[object, list[Found]] = {}
+    for item in found:
+        key = (
+            tuple(id(alias.definition) for alias in item.way.aliases),
+            tuple(map(id, item.way.conditions)),
+            item.match.context.share_key,
+            item.match.points[0][1].__class__,
+        )
+        groups.setdefault(key, []).append(item)
+    return list(groups.values())
+
+
+def _derive_group(work: Work, definition: ast.ProbeDef, group: list[Found]) -> None:
+    """One probe for all matches of a group."""
+    first = group[0]
+    match = first.match
+    if len(group) > 1:
+        points = [point for item in group for point in item.match.points]
+        notes = [note for item in group for note in item.match.notes]
+        match = Match(points, match.context, list(dict.fromkeys(notes)))
+    names = [name for item in group for name in item.names]
+    chains = [list(reversed(item.way.names)) for item in group for _ in item.names]
+    body = _assemble(definition, first.way.aliases)
+    _set_family_locals(match.context, body)
+    probe = DerivedProbe(match, definition, names[0], chains[0], body, names=names, chains=chains)
+    probe.conditions = list(first.way.conditions)
+    expander = TargetExpander(work, match.context)
+    try:
+        expander.expand_body(body)
+    except DiagnosticError as error:
+        work.diags.add(error.diagnostic)
+        return
+    if expander.entry is not None:
+        expander.entry.finish(probe, [item.match for item in group])
+    work.probes.append(probe)
+    work.bodies.append(Body(body, probe, match.context))
+
+
+def _assemble(definition: ast.ProbeDef, aliases: Sequence[Alias]) -> ast.Block:
+    """The handler: prologues (innermost alias first), the script's body, epilogues."""
+    body = clone(definition.body)
+    for alias in aliases:
+        prologue = _alias_block(alias.definition.prologue, body)
+        epilogue = _alias_block(alias.definition.epilogue, body)
+        parts = [part for part in (prologue, body, epilogue) if part is not None]
+        if len(parts) > 1:
+            body = ast.Block(tok=definition.body.tok, body=list(parts))
+    return body
+
+
+def _alias_block(block: ast.Block | None, inner: ast.Block) -> ast.Block | None:
+    """A copy of an alias body with ``@probewrite`` answered for the handler it goes with."""
+    if block is None or not block.body:
+        return None
+    copy = clone(block)
+    if any(isinstance(n, ast.AtOp) and n.name == "probewrite" for n in walk(copy)):
+        written = _written_texts(inner)
+
+        def answer(node: ast.Node) -> ast.Node:
+            if isinstance(node, ast.AtOp) and node.name == "probewrite":
+                return number(
+                    int(bool(node.args) and _variable_text(node.args[0]) in written), node
+                )
+            return node
+
+        transform(copy, answer)
+    return copy
+
+
+def _written_texts(block: ast.Block) -> set[str]:
+    """Script and target variables that a body assigns."""
+    targets = []
+    for node in walk(block):
+        if isinstance(node, ast.Assign):
+            targets.append(node.target)
+        elif isinstance(node, ast.Crement):
+            targets.append(node.operand)
+    return {text for target in targets if (text := _variable_text(target))}
+
+
+def _variable_text(expr: ast.Expr) -> str:
+    """A variable by name; empty when the expression is none."""
+    if isinstance(expr, (ast.Name, ast.TargetVar)):
+        return expr.name
+    if isinstance(expr, ast.Index):
+        return _variable_text(expr.base) if isinstance(expr.base, ast.Name) else ""
+    return ""
+
+
+def _set_family_locals(context: Context, body: ast.Block) -> None:
+    """Prepend ``name = value`` for the names a family offers and the body reads."""
+    offered = context.locals()
+    if not offered:
+        return
+    read = _read_names(body)
+    body.body[:0] = [
+        ast.ExprStmt(
+            tok=body.tok,
+            expr=ast.Assign(
+                tok=body.tok,
+                op="=",
+                target=ast.Name(tok=body.tok, name=name),
+                value=clone(value),
+            ),
+        )
+        for name, value in offered.items()
+        if name in read
+    ]
+
+
+def _read_names(body: ast.Block) -> set[str]:
+    """Names that occur as more than the target of a plain assignment."""
+    names: set[str] = set()
+    stack: list[ast.Node] = [body]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Name):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign) and node.op == "=" and isinstance(node.target, ast.Name):
+            stack.append(node.value)
+            continue
+        stack += iter_children(node)  # type: ignore[arg-type]
+    return names

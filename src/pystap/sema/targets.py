@@ -1,0 +1,306 @@
+"""Context variables, casts and the other @-operators of one body become ordinary expressions.
+
+``@defined`` is answered here, and branches it rules out are dropped before anything in them is
+looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from pystap.diag.diagnostic import Diagnostic, DiagnosticError
+from pystap.lang import ast
+from pystap.lang.tokens import Token
+from pystap.lang.visit import clone, rewrite_children, walk
+from pystap.probes.core import CoreContext, CoreLoad
+from pystap.sema.fold import fold_expr, null, number
+
+if TYPE_CHECKING:
+    from pystap.probes.base import Context
+    from pystap.sema.entry import EntryBinder
+    from pystap.sema.work import Work
+
+_INTERESTING: Final = frozenset(
+    (ast.TargetVar, ast.AtVar, ast.Cast, ast.Autocast, ast.AtOp, ast.EmbeddedExpr)
+)
+_CONTEXTUAL_OPS: Final = ("entry", "perf", "uregister", "kregister")
+
+
+def needs_context(body: ast.Block) -> bool:
+    """Whether a function body means something else in each probe that calls it."""
+    return any(
+        isinstance(node, ast.TargetVar)
+        or (isinstance(node, ast.AtOp) and node.name in _CONTEXTUAL_OPS)
+        for node in walk(body)
+    )
+
+
+class TargetExpander:
+    """Rewrites bodies for one context (None: functions that need none).
+
+    ``entry`` is set once an ``@entry`` was met.
+    """
+
+    def __init__(self, work: Work, context: Context | None) -> None:
+        self._work = work
+        self._context = context
+        self.entry: EntryBinder | None = None
+        self._rules: dict[type, Callable[[Any], Any]] = {
+            ast.If: self._if,
+            ast.While: self._while,
+            ast.Delete: self._delete,
+            ast.Ternary: self._ternary,
+            ast.Binary: self._binary,
+            ast.TargetVar: self._target_var,
+            ast.AtVar: self._at_var,
+            ast.Cast: self._cast,
+            ast.Autocast: self._autocast,
+            ast.AtOp: self._at_op,
+        }
+
+    def expand_body(self, body: ast.Block) -> None:
+        """Rewrite a body in place; errors are recorded, one for each failing expression."""
+        if any(node.__class__ in _INTERESTING for node in walk(body)):
+            self._visit(body)
+
+    def expand(self, expr: ast.Expr) -> ast.Expr:
+        """Rewrite one expression; raises ``DiagnosticError``."""
+        made: ast.Expr = self._strict(expr)
+        return made
+
+    # --- walking --------------------------------------------------------------------------------
+
+    def _visit(self, node: Any) -> Any:
+        """Rewrite below; an expression that fails is reported and becomes 0."""
+        try:
+            return self._strict(node)
+        except DiagnosticError as error:
+            self._report(error, node)
+            return number(0, node)
+
+    def _strict(self, node: Any) -> Any:
+        rule = self._rules.get(node.__class__)
+        if rule is not None:
+            return rule(node)
+        rewrite_children(node, self._visit if isinstance(node, _STATEMENTS) else self._strict)
+        return node
+
+    def _report(self, error: DiagnosticError, node: Any) -> None:
+        variable = isinstance(node, (ast.TargetVar, ast.AtVar, ast.Cast, ast.Autocast))
+        if self._work.env.skip_badvars and variable:
+            found = error.diagnostic
+            self._work.diags.warn(f"{found.message}: 0 is used in its place", found.token)
+        else:
+            self._work.diags.add(error.diagnostic)
+
+    def _if(self, node: ast.If) -> ast.Stmt:
+        node.cond = fold_expr(self._visit(node.cond))
+        if isinstance(node.cond, ast.Number):
+            kept = node.then if node.cond.value else node.orelse
+            if kept is None:
+                return null(node)
+            chosen: ast.Stmt = self._visit(kept)
+            return chosen
+        node.then = self._visit(node.then)
+        if node.orelse is not None:
+            node.orelse = self._visit(node.orelse)
+        return node
+
+    def _while(self, node: ast.While) -> ast.Stmt:
+        node.cond = fold_expr(self._visit(node.cond))
+        if isinstance(node.cond, ast.Number) and not node.cond.value:
+            return null(node)
+        node.body = self._visit(node.body)
+        return node
+
+    def _delete(self, node: ast.Delete) -> ast.Stmt:
+        try:
+            node.target = self._strict(node.target)
+        except DiagnosticError as error:
+            self._report(error, node.target)
+            return null(node)
+        return node
+
+    def _ternary(self, node: ast.Ternary) -> ast.Expr:
+        node.cond = fold_expr(self._strict(node.cond))
+        if isinstance(node.cond, ast.Number):
+            chosen: ast.Expr = self._strict(node.yes if node.cond.value else node.no)
+            return chosen
+        node.yes = self._strict(node.yes)
+        node.no = self._strict(node.no)
+        return node
+
+    def _binary(self, node: ast.Binary) -> ast.Expr:
+        node.left = self._strict(node.left)
+        if node.op in ("&&", "||"):
+            node.left = fold_expr(node.left)
+            if isinstance(node.left, ast.Number) and (node.left.value != 0) == (node.op == "||"):
+                return number(int(node.op == "||"), node)
+        node.right = self._strict(node.right)
+        return node
+
+    # --- target values --------------------------------------------------------------------------
+
+    def _components(self, node: ast.TargetVar | ast.AtVar | ast.Cast | ast.Autocast) -> None:
+        for component in node.components:
+            if isinstance(component, ast.Subscript):
+                component.index = fold_expr(self._strict(component.index))
+
+    def _target_var(self, node: ast.TargetVar) -> ast.Expr:
+        self._components(node)
+        if self._context is None:
+            raise _error("context variables can be used in probe handlers only", node.tok)
+        made = self._context.resolve(node)
+        if any(isinstance(part, ast.AtOp) for part in walk(made)):
+            made = self._strict(made)
+        return made
+
+    def _at_var(self, node: ast.AtVar) -> ast.Expr:
+        self._components(node)
+        raise _error(
+            f"unable to find global variable '{node.target}'"
+            + (f" in {node.module}" if node.module else ""),
+            node.tok,
+            hint="the kernel's BTF describes no global variables;"
+            " @defined() tells scripts whether one can be read",
+        )
+
+    def _cast(self, node: ast.Cast) -> ast.Expr:
+        from pystap.sema.casts import expand_cast
+
+        node.operand = self._strict(node.operand)
+        self._components(node)
+        return expand_cast(node, self._work.env)
+
+    def _autocast(self, node: ast.Autocast) -> ast.Expr:
+        from pystap.probes.target import CType, expand_ctype
+
+        node.operand = self._strict(node.operand)
+        self._components(node)
+        ctype = node.operand.ctype
+        if not isinstance(ctype, CType):
+            return node  # its type may come from elsewhere: see pystap.sema.autocast
+        return expand_ctype(node.operand, ctype, node.components, node.tok, node.address_of)
+
+    # --- @-operators ----------------------------------------------------------------------------
+
+    def _at_op(self, node: ast.AtOp) -> ast.Expr:
+        if node.name == "defined":
+            return self._defined(node)
+        if node.name == "entry":
+            return self._entry(node)
+        node.args = [self._strict(arg) for arg in node.args]
+        rule = {
+            "enum": self._enum,
+            "enumname": self._enumname,
+            "const": self._const,
+            "kderef": self._deref,
+            "uderef": self._deref,
+            "kregister": self._register,
+            "uregister": self._register,
+            "perf": self._perf,
+            "probewrite": self._probewrite,
+        }[node.name]
+        return rule(node)
+
+    def _defined(self, node: ast.AtOp) -> ast.Expr:
+        try:
+            made = self._strict(clone(node.args[0]))
+        except DiagnosticError:
+            return number(0, node)
+        if any(isinstance(part, ast.Autocast) for part in walk(made)):
+            node.args = [made]
+            return node
+        return number(1, node)
+
+    def _entry(self, node: ast.AtOp) -> ast.Expr:
+        from pystap.sema.entry import EntryBinder
+
+        if self.entry is None:
+            self.entry = EntryBinder(self._work, self._context, node.tok)
+        return self.entry.value(node.args[0], node.tok)
+
+    def _enum(self, node: ast.AtOp) -> ast.Expr:
+        from pystap.sema.casts import enum_value
+
+        return enum_value(_literal_text(node, 0), self._work.env, node.tok)
+
+    def _enumname(self, node: ast.AtOp) -> ast.Expr:
+        from pystap.sema.enumname import enum_name
+
+        return enum_name(self._work, node)
+
+    def _const(self, node: ast.AtOp) -> ast.Expr:
+        text = _literal_text(node, 0)
+        try:
+            return number(int(text, 0), node)
+        except ValueError:
+            pass
+        value = self._work.env.btf().enum_value(text)
+        if value is not None:
+            return number(value, node)
+        return ast.EmbeddedExpr(tok=node.tok, type="long", code=f" ({text}) ")
+
+    def _deref(self, node: ast.AtOp) -> ast.Expr:
+        size = fold_expr(node.args[0])
+        if not isinstance(size, ast.Number) or size.value not in (1, 2, 4, 8):
+            raise _error(f"the size of @{node.name} must be 1, 2, 4 or 8", node.tok)
+        if node.name == "kderef":
+            self._need_guru(node)
+        return CoreLoad(
+            tok=node.tok,
+            type="long",
+            addr=node.args[1],
+            space="kernel" if node.name == "kderef" else "user",
+            size=size.value,
+            signed=False,
+        )
+
+    def _register(self, node: ast.AtOp) -> ast.Expr:
+        index = fold_expr(node.args[0])
+        if not isinstance(index, ast.Number) or not 0 <= index.value < 128:
+            raise _error(f"@{node.name} takes a literal DWARF register number", node.tok)
+        if node.name == "kregister":
+            self._need_guru(node)
+        return CoreContext(tok=node.tok, type="long", kind="reg", index=index.value)
+
+    def _need_guru(self, node: ast.AtOp) -> None:
+        from pystap.sema.work import is_user
+
+        if is_user(node.tok) and not self._work.env.guru:
+            raise _error(f"@{node.name} may only be used in guru mode", node.tok, hint="use -g")
+
+    def _perf(self, node: ast.AtOp) -> ast.Expr:
+        name = _literal_text(node, 0)
+        raise _error(
+            f'@perf("{name}") names no perf counter',
+            node.tok,
+            hint='perf.type(..).config(..).counter("name") probes are not supported',
+        )
+
+    def _probewrite(self, node: ast.AtOp) -> ast.Expr:
+        raise _error("@probewrite can be used in probe aliases only", node.tok)
+
+
+_STATEMENTS: Final = (
+    ast.Block,
+    ast.If,
+    ast.While,
+    ast.For,
+    ast.Foreach,
+    ast.TryCatch,
+    ast.ExprStmt,
+    ast.Return,
+)
+
+
+def _literal_text(node: ast.AtOp, index: int) -> str:
+    arg = node.args[index] if index < len(node.args) else None
+    if not isinstance(arg, ast.String):
+        raise _error(f"@{node.name} takes a literal string", node.tok)
+    return arg.value
+
+
+def _error(message: str, tok: Token, hint: str | None = None) -> DiagnosticError:
+    return DiagnosticError(Diagnostic("semantic error", message, tok, hint=hint))
