@@ -38,7 +38,7 @@ class Front:
             release=self.environment.kernel_release,
             arch=self.environment.arch,
         )
-        self.macros = MacroLibrary(self.tapset.macro_source, self.environment, self.diags)
+        self.macros = MacroLibrary(self.tapset.macro_files(), self.environment, self.diags)
         self.probe_env: ProbeEnv = make_probe_env(options, self.diags)
 
     def parse(self, source: Source) -> ast.File:
@@ -188,7 +188,10 @@ def _files(front: Front, artifact: Artifact) -> list[str]:
     from pystap.probes.attach import Uprobe
 
     probed = {p.attach.path for p in artifact.probes if isinstance(p.attach, Uprobe)}
-    return [os.path.realpath(f) for f in (*front.tapset.used_files, *sorted(probed))]
+    return [
+        os.path.realpath(f)
+        for f in (*front.tapset.used_files, *front.macros.used_files, *sorted(probed))
+    ]
 
 
 def _print_tree(files: list[ast.File]) -> None:
