@@ -1,0 +1,156 @@
+"""Pass 3: from the analysed program to the IR.
+
+``lower`` translates and then runs the passes that make the result complete: operand order,
+action counting, string bounds and locks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pystap.diag.diagnostic import Diagnostic, DiagnosticError
+from pystap.ir import ops
+from pystap.ir.lower import expr as lower_expr
+from pystap.ir.lower import stmt as lower_stmt
+from pystap.ir.lower.scope import Frame, Shared, refuse, ty_of
+from pystap.ir.module import Function, Handler, Limits, Module, Probe
+from pystap.ir.types import Ty
+from pystap.lang import ast
+from pystap.lang.limits import allow_deep_trees
+from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, Program
+
+if TYPE_CHECKING:
+    from pystap.options import Options
+
+
+def lower(program: Program, options: Options, limits: Limits) -> Module:
+    """Translate an analysed program.
+
+    ``options`` give initial values (``-G``) and the locking rule (``--compatible``); ``limits``
+    become part of the module (MAXNESTING is computed unless it was defined).  Raises
+    DiagnosticError for constructs that the IR cannot express, such as embedded C.
+    """
+    from pystap.ir.actions import drop_actions
+    from pystap.ir.bounds import infer_bounds
+    from pystap.ir.locks import place_locks
+    from pystap.ir.nesting import note_nesting
+    from pystap.ir.order import order_operands
+
+    module = translate(program, options, limits)
+    note_nesting(module)
+    drop_actions(module)
+    order_operands(module)
+    infer_bounds(module)
+    place_locks(module, whole_handlers=_locks_whole_handlers(options))
+    return module
+
+
+def translate(program: Program, options: Options, limits: Limits) -> Module:
+    """Translation alone, before any other pass."""
+    allow_deep_trees()
+    module = Module(limits=limits)
+    shared = Shared(module, _make_function)
+    for embedded in program.embedded:
+        raise refuse("embedded C code cannot be translated here", embedded.tok)
+    for symbol in program.globals:
+        shared.add_global(symbol, _initial(symbol, options))
+    for probe in program.probes:
+        _make_handler(shared, probe)
+    known = [shared.functions[s] for s in program.functions if s in shared.functions]
+    others = [f for f in shared.functions.values() if f not in set(known)]
+    module.functions = known + others
+    return module
+
+
+def _locks_whole_handlers(options: Options) -> bool:
+    """``--compatible`` before 4.4 keeps locks for the whole handler."""
+    if not options.compatible:
+        return False
+    parts = options.compatible.split(".")
+    version = tuple(int(p) if p.isdigit() else 0 for p in parts[:2])
+    return version < (4, 4)
+
+
+def _initial(symbol: GlobalSymbol, options: Options) -> int | str:
+    """Value at start: the declared one unless ``-G`` gives another."""
+    if symbol.keys or symbol.type == "stats":
+        return 0
+    given = options.global_inits.get(symbol.name) if symbol.user else None
+    if symbol.type == "string":
+        declared = symbol.decl.init.value if isinstance(symbol.decl.init, ast.String) else ""
+        return declared if given is None else given
+    if given is not None:
+        return _number(symbol.name, given)
+    return symbol.decl.init.value if isinstance(symbol.decl.init, ast.Number) else 0
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        message = f"-G {name}={text}: '{name}' is a number"
+        raise DiagnosticError(Diagnostic("error", message)) from None
+    if not -(2**63) <= number < 2**64:
+        raise DiagnosticError(Diagnostic("error", f"-G {name}={text}: needs more than 64 bits"))
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _make_function(shared: Shared, symbol: FunctionSymbol) -> None:
+    """Lower one function; calls of it from within see it without a summary of effects."""
+    result = Ty.VOID if symbol.type in ("unknown", "stats") else ty_of(symbol.type)
+    bound = shared.maxstringlen if result is Ty.STR else 0
+    made = Function(symbol.name, [], result, bound)
+    shared.functions[symbol] = made
+    frame = Frame(shared, made.locals)
+    made.params += [frame.local(p) for p in symbol.params]
+    if symbol.intrinsic:  # one of several of this name: a call alone needs no function
+        name, const = symbol.intrinsic
+        args: list[ops.Expr] = [ops.Local(p) for p in made.params]
+        pos = shared.pos(symbol.decl.tok)
+        call = lower_expr.intrinsic(frame, name, args, const, pos)
+        made.body = [ops.Return(call) if result is not Ty.VOID else ops.Eval(call)]
+    elif symbol.body is None:
+        message = f"function '{symbol.name}' is embedded C and cannot be translated here"
+        raise refuse(message, symbol.decl.tok)
+    else:
+        made.body = lower_stmt.counted(frame, symbol.body.body, symbol.decl.tok)
+    effects = shared.summaries.of(made.body)
+    effects.locals_set = set()
+    if not effects.unknown:
+        shared.summaries.of_function[made] = effects
+
+
+def _make_handler(shared: Shared, probe: DerivedProbe) -> None:
+    module = shared.module
+    handler = Handler(len(module.handlers))
+    frame = Frame(shared, handler.locals, probe)
+    tok = probe.definition.tok
+    handler.body = lower_stmt.counted(frame, probe.body.body, tok)
+    module.handlers.append(handler)
+    condition = _condition(shared, probe.conditions)
+    for point, attach in probe.match.points:
+        module.probes.append(
+            Probe(
+                point=point,
+                name=probe.script_point,
+                handler=handler.index,
+                attach=attach,
+                origin=tok.location(),
+                derivation=tuple(probe.chain),
+                condition=condition,
+            )
+        )
+
+
+def _condition(shared: Shared, exprs: list[ast.Expr]) -> int:
+    """Index of the arming condition, -1 when there is none."""
+    if not exprs:
+        return -1
+    frame = Frame(shared, [])
+    made = lower_expr.value(frame, exprs[0])
+    for expr in exprs[1:]:
+        made = ops.Logic("&&", made, lower_expr.value(frame, expr))
+    conditions = shared.module.conditions
+    if made not in conditions:
+        conditions.append(made)
+    return conditions.index(made)

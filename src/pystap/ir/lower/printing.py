@@ -1,0 +1,141 @@
+"""The print family: every call becomes one format with its arguments.
+
+Numbers print as ``%d``, strings as ``%s``; constants become part of the literal text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pystap.diag.diagnostic import Diagnostic, DiagnosticError
+from pystap.ir import ops
+from pystap.ir.lower import expr as lower_expr
+from pystap.ir.lower.scope import Frame
+from pystap.ir.types import Ty
+from pystap.lang import ast
+from pystap.output.formats import STAR, Directive, Format
+from pystap.output.formatspec import FormatError, parse_format
+
+_MEMORY: Final = ("m", "M")
+
+
+def effect_of_print(frame: Frame, expr: ast.Print) -> list[ops.Stmt]:
+    """A call that prints."""
+    if expr.args and isinstance(expr.args[0], ast.Histogram):
+        hist = expr.args[0]
+        stat, keys = lower_expr.stat_of(frame, hist.stat)
+        newline = expr.name.endswith("ln")
+        return [ops.EmitHist(hist.kind, stat, keys, newline, frame.pos(hist.tok))]
+    made = _Pieces(frame, expr)
+    if not made.directives:
+        return []
+    return [ops.Emit(Format(tuple(made.directives)), made.args)]
+
+
+def value_of_print(frame: Frame, expr: ast.Print) -> ops.Expr:
+    """A call of the ``sprint`` family."""
+    if expr.args and isinstance(expr.args[0], ast.Histogram):
+        hist = expr.args[0]
+        stat, keys = lower_expr.stat_of(frame, hist.stat)
+        newline = expr.name.endswith("ln")
+        return ops.SprintHist(hist.kind, stat, keys, newline, frame.pos(hist.tok))
+    made = _Pieces(frame, expr)
+    if not made.args:
+        return frame.shared.string("".join(d.text for d in made.directives))
+    if made.directives == [Directive("s")]:
+        return made.args[0]
+    return ops.Sprint(Format(tuple(made.directives)), made.args)
+
+
+class _Pieces:
+    """Collects the parts of a format and the arguments they take."""
+
+    def __init__(self, frame: Frame, expr: ast.Print) -> None:
+        self.frame = frame
+        self.directives: list[Directive] = []
+        self.args: list[ops.Expr] = []
+        self.pos = frame.pos(expr.tok) if expr.name.endswith("printf") else -1
+        name = expr.name.removeprefix("s")
+        if name == "printf":
+            self._formatted(expr)
+        elif name == "print_char":
+            self._convert(Directive("c"), lower_expr.value(frame, expr.args[0]))
+        else:
+            self._listed(expr, newline=name.endswith("ln"))
+
+    def _listed(self, expr: ast.Print, newline: bool) -> None:
+        """``print``, ``printd`` and their forms with a newline."""
+        for i, arg in enumerate(expr.args):
+            if i and expr.delimiter is not None:
+                self._text(expr.delimiter.value)
+            value = lower_expr.value(self.frame, arg)
+            self._convert(Directive("s" if ops.type_of(value) is Ty.STR else "d"), value)
+        if newline:
+            self._text("\n")
+
+    def _formatted(self, expr: ast.Print) -> None:
+        """``printf``."""
+        assert expr.format is not None
+        try:
+            fmt = parse_format(expr.format.value)
+        except FormatError as error:
+            raise DiagnosticError(
+                Diagnostic("semantic error", error.message, expr.format.tok)
+            ) from error
+        args = iter(expr.args)
+        for directive in fmt.directives:
+            if not directive.conv:
+                self._text(directive.text)
+            elif directive.conv in _MEMORY:
+                self._dump(directive, args)
+            else:
+                directive = self._stars(directive, args)
+                self._convert(directive, lower_expr.value(self.frame, next(args)))
+
+    def _stars(self, d: Directive, args: Iterator[ast.Expr]) -> Directive:
+        """Take the width and precision that arguments give; constant ones go into the format."""
+        if d.width == STAR:
+            width = lower_expr.value(self.frame, next(args))
+            if isinstance(width, ops.Const) and width.value >= 0:
+                d = d._replace(width=width.value)
+            else:
+                self.args.append(width)
+        if d.precision == STAR:
+            precision = lower_expr.value(self.frame, next(args))
+            if isinstance(precision, ops.Const):
+                d = d._replace(precision=precision.value if precision.value >= 0 else None)
+            else:
+                self.args.append(precision)
+        return d
+
+    def _dump(self, d: Directive, args: Iterator[ast.Expr]) -> None:
+        """``%m`` and ``%M``: the bytes are read here and printed like a string."""
+        d_width = self._stars(d._replace(precision=None), args)
+        count: ops.Expr = ops.Const(1 if d.precision is None else d.precision)
+        if d.precision == STAR:
+            count = lower_expr.value(self.frame, next(args))
+        addr = lower_expr.value(self.frame, next(args))
+        name = "user_bytes" if d.flag == "#" else "kernel_bytes"
+        flag = "" if d.flag == "#" else d.flag
+        self.directives.append(d_width._replace(flag=flag))
+        self.args.append(ops.Intrinsic(name, [addr, count], self.pos))
+
+    def _convert(self, directive: Directive, value: ops.Expr) -> None:
+        """One converted argument."""
+        match value:
+            case ops.Const(number) if directive == Directive("d"):
+                self._text(str(number))
+            case ops.StrConst(text) if directive == Directive("s"):
+                self._text(text)
+            case _:
+                self.directives.append(directive)
+                self.args.append(value)
+
+    def _text(self, text: str) -> None:
+        """Literal text, joined with literal text before it."""
+        if not text:
+            return
+        if self.directives and not self.directives[-1].conv:
+            text = self.directives.pop().text + text
+        self.directives.append(Directive("", text))
