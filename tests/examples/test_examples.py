@@ -1,0 +1,125 @@
+"""Every example, run under a load that makes it show something."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stap import ROOT, stap
+
+EXAMPLES = ROOT / "examples"
+LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
+
+
+@contextmanager
+def load(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs over and over until it is killed here."""
+    line = " ".join(command)
+    process = subprocess.Popen(["/bin/sh", "-c", f"while :; do {line}; sleep 0.01; done"])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run(name: str, *words: str) -> str:
+    done = stap(*words, EXAMPLES / name)
+    assert (done.err, done.status) == ("", 0)
+    return done.out
+
+
+def test_all_examples_are_tested_and_described() -> None:
+    tests = Path(__file__).read_text()
+    for path in EXAMPLES.glob("*.stp"):
+        assert f'"{path.name}"' in tests, path
+        lines = path.read_text().splitlines()
+        assert lines[0] == "#!/usr/bin/env stap"
+        assert lines[1].startswith("# ")
+        assert any(line.startswith("# Usage:") for line in lines)
+    assert len(list(EXAMPLES.glob("*.stp"))) >= 8
+
+
+def test_syscalls_by_process() -> None:
+    with load("ls /usr/bin >/dev/null"):
+        out = run("syscalls_by_process.stp", "-T", "1.5")
+    assert re.search(r"^COMMAND +PID SYSCALL +CALLS/S$", out, re.M)
+    assert re.search(r"^(ls|sh) +\d+ \w+ +\d+$", out, re.M)
+
+
+def test_opens(tmp_path: Path) -> None:
+    missing = tmp_path / "missing-file"
+    out = run("opens.stp", "-c", f"cat {missing} /dev/null")
+    assert re.search(rf'^cat +\d+ -2 \(ENOENT\) "{missing}"$', out, re.M), out
+    assert re.search(r'^cat +\d+ +3 "/dev/null"$', out, re.M), out
+
+
+def test_run_queue_latency() -> None:
+    with load("true"):
+        out = run("run_queue_latency.stp", "-T", "1")
+    assert re.match(r"run-queue latency, us: \d+ switches, avg \d+, max \d+\nvalue \|-", out)
+
+
+def test_off_cpu() -> None:
+    with load("sleep 0.05"):
+        out = run("off_cpu.stp", "-T", "1")
+    found = re.search(r"^sleep +(\d+) +(\d+) +(\d+)$", out, re.M)
+    assert found, out
+    assert int(found[2]) > 0
+
+
+def test_block_latency(tmp_path: Path) -> None:
+    path = Path("/var/tmp") / f"pystap-block-{time.monotonic_ns()}"
+    try:
+        with load(f"dd if=/dev/zero of={path} bs=64k count=4 conv=fsync 2>/dev/null"):
+            out = run("block_latency.stp", "-T", "1.5")
+    finally:
+        path.unlink(missing_ok=True)
+    assert re.match(r"block I/O latency, us: \d+ requests, avg \d+, max \d+\nvalue \|-", out), out
+
+
+def test_page_faults() -> None:
+    with load("ls /usr/bin >/dev/null"):
+        out = run("page_faults.stp", "-T", "1")
+    assert re.search(r"^(ls|sh) +\d+ +\d+$", out, re.M), out
+
+
+def test_tcp_states() -> None:
+    def connect() -> None:
+        time.sleep(1)
+        for _ in range(5):
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                client = socket.create_connection(server.getsockname())
+                accepted, _ = server.accept()
+                client.close()
+                accepted.close()
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    out = run("tcp_states.stp", "-T", "2.5")
+    thread.join()
+    assert re.search(r"\d+ +\d+  CLOSE +-> SYN_SENT$", out, re.M), out
+    assert re.search(r"\d+ +\d+  \w+ +-> ESTABLISHED$", out, re.M), out
+
+
+def test_function_latency() -> None:
+    function = "malloc"
+    done = stap("-c", "ls -l /usr/bin", EXAMPLES / "function_latency.stp", LIBC, function)
+    assert (done.err, done.status) == ("", 0)
+    assert re.search(rf"^{function}: \d+ calls, ns: min \d+ avg \d+ max \d+$", done.out, re.M)
+    assert "value |-" in done.out
+
+
+def test_syscall_latency() -> None:
+    with load("ls /usr/bin >/dev/null"):
+        out = run("syscall_latency.stp", "-T", "1.5")
+    assert re.search(r"^SYSTEM CALL +CALLS/S +AVG ns +MAX ns$", out, re.M)
+    assert re.search(r"^\w+ +\d+ +\d+ +\d+$", out, re.M)
+    assert "duration of all system calls, ns:\nvalue |-" in out
