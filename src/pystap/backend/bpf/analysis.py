@@ -1,0 +1,132 @@
+"""Facts about a module that emission needs before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from pystap.backend.bpf.layout import CALL_SLOTS, round_up
+from pystap.ir import ops
+from pystap.ir.types import Ty
+
+if TYPE_CHECKING:
+    from pystap.ir.module import Function, Handler, Module
+
+Captured = tuple[str, int]
+
+_SLOTS: Final[dict[type, tuple[str, ...]]] = {}
+_ERROR_ITEM: Final = 8 + 40 + CALL_SLOTS * 4 + 8
+_LOG_BUCKETS: Final = 128
+_LEAVES: Final = (str, int, type(None))
+
+
+def walk(node: object) -> Iterator[object]:
+    """All operations below and including ``node`` (a statement, an expression, or lists)."""
+    pending = [node]
+    while pending:
+        here = pending.pop()
+        if isinstance(here, (list, tuple)):
+            pending.extend(here)
+            continue
+        if isinstance(here, _LEAVES) or type(here).__module__ != ops.__name__:
+            continue
+        yield here
+        names = _SLOTS.get(type(here))
+        if names is None:
+            names = _SLOTS[type(here)] = tuple(type(here).__slots__)  # type: ignore[attr-defined]
+        pending.extend(getattr(here, name) for name in names)
+
+
+class Facts:
+    """What a handler or function does, itself and through the functions it calls."""
+
+    __slots__ = ("actions", "callees", "captured", "fails", "loops", "nexts", "prints", "size")
+
+    def __init__(self) -> None:
+        self.callees: list[Function] = []
+        self.captured: set[Captured] = set()
+        self.actions = 0  # statements counted if everything ran once
+        self.loops = False
+        self.fails = False  # may end with a pending error
+        self.nexts = False  # executes ``next`` (itself)
+        self.prints = False  # may put something into the output
+        self.size = 0  # operations
+
+
+class Analysis:
+    """Facts by identity of the function or handler, and of the whole module."""
+
+    def __init__(self, module: Module) -> None:
+        self._facts: dict[int, Facts] = {}
+        self._active: list[int] = []
+        self._module = module
+        self.calls: dict[int, int] = {}  # id of a function: number of call sites
+        self.max_string = round_up(module.limits.maxstringlen)
+        self.largest_item = _ERROR_ITEM + round_up(4 + self.max_string) + 8
+        for body in (*module.handlers, *module.functions):
+            self.facts(body)
+
+    def facts(self, body: Handler | Function) -> Facts:
+        """Facts of a handler or function, computed at first use."""
+        found = self._facts.get(id(body))
+        if found is None:
+            found = self._facts[id(body)] = Facts()
+            self._collect(found, body.body)
+            for callee in found.callees:
+                self._take_over(found, self.facts(callee))
+        return found
+
+    def counts_actions(self, body: Handler | Function) -> bool:
+        """Whether the limit of statements can be reached and must be watched at run time."""
+        limits = self._module.limits
+        facts = self.facts(body)
+        return limits.time_limits and (facts.loops or facts.actions > limits.maxaction)
+
+    def _take_over(self, facts: Facts, callee: Facts) -> None:
+        facts.captured |= callee.captured
+        facts.actions += callee.actions
+        facts.loops |= callee.loops
+        facts.fails |= callee.fails
+        facts.prints |= callee.prints
+
+    def _collect(self, facts: Facts, body: list[ops.Stmt]) -> None:
+        for node in walk(body):
+            facts.size += 1
+            match node:
+                case ops.Call(targets):
+                    for target in targets:
+                        self.calls[id(target)] = self.calls.get(id(target), 0) + 1
+                        if target not in facts.callees:
+                            facts.callees.append(target)
+                    facts.fails |= len(targets) > 1 or node.pos >= 0
+                case ops.ContextValue(kind, index):
+                    facts.captured.add((kind, index))
+                case ops.Loop() | ops.Foreach() | ops.ForeachHist():
+                    facts.loops = facts.fails = True
+                case ops.Next():
+                    facts.nexts = True
+                case ops.Action(count):
+                    facts.actions += count
+                    facts.fails = True
+                case ops.Emit(_, args):
+                    facts.prints = True
+                    self._note_item(args)
+                case ops.EmitHist():
+                    facts.prints = True
+                    self.largest_item = max(self.largest_item, 16 + 8 * _LOG_BUCKETS)
+                case ops.Intrinsic(name):
+                    self._note_intrinsic(facts, name)
+            facts.fails |= getattr(node, "pos", -1) >= 0
+
+    def _note_item(self, args: list[ops.Expr]) -> None:
+        size = 8
+        for arg in args:
+            size += round_up(4 + self.max_string) if ops.type_of(arg) is Ty.STR else 8
+        self.largest_item = max(self.largest_item, size)
+
+    def _note_intrinsic(self, facts: Facts, name: str) -> None:
+        from pystap.ir.intrinsics import INTRINSICS
+
+        info = INTRINSICS[name]
+        facts.fails |= info.fallible
+        facts.prints |= name in ("warn", "exit", "system")

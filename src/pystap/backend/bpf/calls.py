@@ -1,0 +1,164 @@
+"""Functions of the script: how they are compiled and called.
+
+Parameters and string results travel in the callee's frame.  A function that is small or called
+from one place becomes part of its caller; any other is a function the verifier checks once, with
+the index of the context as only argument.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pystap.backend.bpf import emit, layout, strings
+from pystap.backend.bpf.errors import leave_after_call, raise_error
+from pystap.backend.bpf.layout import round_up
+from pystap.backend.bpf.scope import Body, Scope
+from pystap.backend.bpf.statements import clear_local
+from pystap.backend.bpf.strings import Room, Text
+from pystap.backend.bpf.unit import area
+from pystap.ir import errors, ops
+from pystap.ir.types import Ty
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
+    from pystap.ir.module import Function
+
+_SMALL: Final = 16  # operations
+
+
+class Compiled:
+    """A function that was emitted: its symbol, frame, and how it is called."""
+
+    __slots__ = ("body", "inline", "name")
+
+    def __init__(self, name: str, body: Body, inline: bool) -> None:
+        self.name = name
+        self.body = body
+        self.inline = inline
+
+
+def compiled(u: Unit, f: Function) -> Compiled:
+    """The compiled form of a function, made at first use."""
+    found = u.functions.get(id(f))
+    if found is None:
+        name = u.fresh("f." + "".join(c if c.isalnum() else "_" for c in f.name))
+        facts = u.analysis.facts(f)
+        inline = u.analysis.calls.get(id(f), 0) <= 1 or (facts.size <= _SMALL and not facts.loops)
+        body = Body(u.frame(name), u.analysis.counts_actions(f) or u.counts_actions)
+        _place(u, f, body)
+        found = u.functions[id(f)] = Compiled(name, body, inline)
+        if inline:
+            with u.m.function(
+                name, "i64", [("ptr", "context")], linkage="internal", attrs=["alwaysinline"]
+            ) as b:
+                _emit_body(u, f, body, b, b.args[0])
+        else:
+            u.function(name, ["index"], lambda b: _emit_global(u, f, body, b))
+    return found
+
+
+def _place(u: Unit, f: Function, body: Body) -> None:
+    for var in f.params:
+        body.place(var, u.max_string)
+    if f.result is Ty.STR:
+        body.result_bound = min(f.bound or u.limits.maxstringlen, u.limits.maxstringlen)
+        body.result = body.frame.allocate(body.result_bound)
+    elif f.result is Ty.LONG:
+        body.result = body.frame.allocate(8)
+
+
+def _emit_global(u: Unit, f: Function, body: Body, b: FunctionBuilder) -> None:
+    from pystap.backend.bpf.programs import find_context
+
+    _emit_body(u, f, body, b, find_context(u, b, b.args[0]))
+
+
+def _emit_body(u: Unit, f: Function, body: Body, b: FunctionBuilder, context: Value) -> None:
+    s = Scope(u, body, b, context)
+    params = {id(p) for p in f.params}
+    for var in f.locals:
+        if id(var) not in params:
+            clear_local(s, var)
+    if body.result >= 0:
+        b.store(0, s.slot(body.result))
+    failed, back = s.new_exit("error"), s.new_exit("return")
+    gives_way = s.new_exit("next")
+    emit.statements(s, f.body)
+    b.jump(back.label)
+    if gives_way.used:
+        b.place(gives_way.label)
+        s.set_header(layout.UNWIND, layout.UNWIND_NEXT)
+        b.jump(back.label)
+    if failed.used:
+        b.place(failed.label)
+        b.jump(back.label)
+    b.place(back.label)
+    b.ret(b.load("i64", s.slot(body.result)) if f.result is Ty.LONG else 0)
+
+
+@emit.emits_long(ops.Call)
+def _call_long(s: Scope, e: ops.Call) -> Value:
+    return _call(s, e)[1]
+
+
+@emit.emits_string(ops.Call)
+def _call_string(s: Scope, e: ops.Call, room: Room) -> None:
+    _call(s, e, room)
+
+
+def _call(s: Scope, e: ops.Call, room: Room | None = None) -> tuple[Compiled, Value]:
+    arguments = [
+        strings.reference(s, a) if ops.type_of(a) is Ty.STR else emit.long(s, a) for a in e.args
+    ]
+    if len(e.targets) == 1 and not s.u.analysis.facts(e.targets[0]).nexts:
+        return _call_one(s, e.targets[0], arguments, e.pos, room)
+    return _call_overloads(s, e, arguments, room)
+
+
+def _call_one(
+    s: Scope, f: Function, arguments: list[Value | Text], pos: int, room: Room | None
+) -> tuple[Compiled, Value]:
+    u, b = s.u, s.b
+    callee = compiled(u, f)
+    context = s.need_context()
+    u.callees[s.body.frame.name].append(callee.name)
+    frame = area(b, context, callee.body.frame.token)
+    for var, argument in zip(f.params, arguments):
+        where = b.at(frame, callee.body.places[id(var)])
+        if isinstance(argument, Text):
+            limit = min(var.bound or u.limits.maxstringlen, u.limits.maxstringlen)
+            strings.copy(s, argument, Room(where, round_up(limit), limit))
+        else:
+            b.store(argument, where)
+    result = b.call(callee.name, context if callee.inline else s.header(layout.INDEX))
+    if u.analysis.facts(f).fails:
+        leave_after_call(s, pos)
+    if room is not None:
+        bound = callee.body.result_bound
+        text = Text(b.at(frame, callee.body.result), bound, round_up(bound))
+        strings.copy(s, text, room)
+    return callee, result
+
+
+def _call_overloads(
+    s: Scope, e: ops.Call, arguments: list[Value | Text], room: Room | None
+) -> tuple[Compiled, Value]:
+    """Call the targets in turn until one does not end by ``next``."""
+    b = s.b
+    result = b.var("i64", 0)
+    done = b.new_label("d")
+    for target in e.targets:
+        callee, value = _call_one(s, target, arguments, e.pos, room)
+        result.set(value)
+        if not s.u.analysis.facts(target).nexts:
+            b.jump(done)
+            b.place(done)
+            return callee, result.get()
+        again = b.new_label("n")
+        b.branch_if(s.header(layout.UNWIND).eq(layout.UNWIND_NEXT), again, done)
+        b.place(again)
+        s.set_header(layout.UNWIND, 0)
+    raise_error(s, errors.FUNCTIONS_EXHAUSTED, e.pos)
+    b.place(done)
+    return callee, result.get()

@@ -1,0 +1,72 @@
+"""Who emits what: one function for each operation, registered by the construct's own file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.scope import Scope
+    from pystap.backend.bpf.strings import Room
+    from pystap.backend.llvm.builder import Value
+    from pystap.ir.ops import Expr, Stmt
+
+    LongEmitter = Callable[[Scope, Any], Value]
+    StringEmitter = Callable[[Scope, Any, Room], None]
+    StatementEmitter = Callable[[Scope, Any], None]
+
+_LONGS: Final[dict[type, Any]] = {}
+_STRINGS: Final[dict[type, Any]] = {}
+_STATEMENTS: Final[dict[type, Any]] = {}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def emits_long(*kinds: type) -> Callable[[_F], _F]:
+    """Register the emitter of operations whose value is a long."""
+    return _register(_LONGS, kinds)
+
+
+def emits_string(*kinds: type) -> Callable[[_F], _F]:
+    """Register the emitter that writes the string value of operations into memory."""
+    return _register(_STRINGS, kinds)
+
+
+def emits_statement(*kinds: type) -> Callable[[_F], _F]:
+    """Register the emitter of statements."""
+    return _register(_STATEMENTS, kinds)
+
+
+def _register(table: dict[type, Any], kinds: tuple[type, ...]) -> Callable[[_F], _F]:
+    def register(emitter: _F) -> _F:
+        for kind in kinds:
+            table[kind] = emitter
+        return emitter
+
+    return register
+
+
+def long(s: Scope, expr: Expr) -> Value:
+    """Emit an expression; its value as ``i64``."""
+    value: Value = _LONGS[type(expr)](s, expr)
+    return value
+
+
+def string_into(s: Scope, expr: Expr, room: Room) -> None:
+    """Emit an expression and write its string value to ``room``."""
+    _STRINGS[type(expr)](s, expr, room)
+
+
+def statement(s: Scope, stmt: Stmt) -> None:
+    """Emit one statement."""
+    with s.temporaries():
+        _STATEMENTS[type(stmt)](s, stmt)
+
+
+def statements(s: Scope, body: list[Stmt]) -> None:
+    """Emit statements in order."""
+    for stmt in body:
+        if not s.b.live:
+            return  # behind break, return, next ...
+        with s.temporaries():
+            _STATEMENTS[type(stmt)](s, stmt)

@@ -1,0 +1,156 @@
+"""Output: items are put together in the context and leave as one ring-buffer record a handler.
+
+The record layout is that of :mod:`pystap.output.formats`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pystap.backend.bpf import emit, helpers, layout, strings
+from pystap.backend.bpf.artifact import CONTROL_LOST
+from pystap.backend.bpf.layout import round_up
+from pystap.ir import ops
+from pystap.ir.types import Ty
+from pystap.output.formats import ITEM_EXIT, RECORD_MORE
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.scope import Scope
+    from pystap.backend.bpf.strings import Text
+    from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
+
+RECORD_HEADER: Final = 8
+_LEAST_AREA: Final = 2048
+
+
+def area_size(unit: Unit) -> int:
+    """Bytes of the output area: room for the largest item, and for several usual ones."""
+    return max(_LEAST_AREA, RECORD_HEADER + unit.analysis.largest_item)
+
+
+def begin_item(s: Scope, most: int) -> Value:
+    """Address for an item of up to ``most`` bytes; what is there goes out first if need be."""
+    b, u = s.b, s.u
+    size = area_size(u)
+    last = size - RECORD_HEADER - most
+    with b.if_(s.header(layout.OUT).ugt(last)):
+        b.call(flush_function(u), s.header(layout.INDEX), RECORD_MORE)
+    at = b.barrier(s.header(layout.OUT, volatile=True))
+    at = b.select(at.ugt(last), b.const("i64", last), at)
+    return b.at(b.at(s.area("output", size), RECORD_HEADER), b.barrier(at))
+
+
+def end_item(s: Scope, number: int, item: Value, size: Value | int) -> None:
+    """Finish the item begun last; ``size`` is its length in bytes."""
+    b = s.b
+    if isinstance(size, int):
+        b.store(number | size << 32, item)
+    else:
+        b.store((size << 32) | number, item)
+    s.set_header(layout.OUT, s.header(layout.OUT) + size)
+
+
+def append_string(s: Scope, item: Value, at: Value, source: Value, bound: int) -> Value:
+    """Write a string of at most ``bound`` bytes with NUL at offset ``at``; the offset behind."""
+    b = s.b
+    where = b.at(item, at)
+    n = b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", b.at(where, 4), bound, source)
+    length = n - 1
+    length = b.barrier(b.select(length.ugt(bound - 1), 0, length))
+    b.store(length.trunc("i32"), where)
+    return at + ((length + 11) & -8)
+
+
+def string_size(bound: int) -> int:
+    """Most bytes a string argument takes."""
+    return round_up(4 + bound)
+
+
+@emit.emits_statement(ops.Emit)
+def _emit(s: Scope, e: ops.Emit) -> None:
+    number = s.u.format(e.format)
+    arguments: list[Value | Text] = []
+    most = 8
+    for arg in e.args:
+        if ops.type_of(arg) is Ty.STR:
+            text = strings.reference(s, arg)
+            most += string_size(text.bound)
+            arguments.append(text)
+        else:
+            most += 8
+            arguments.append(emit.long(s, arg))
+    item = begin_item(s, most)
+    at: Value = s.b.const("i64", 8)
+    fixed = 8  # offset while no string came yet
+    for argument in arguments:
+        if isinstance(argument, strings.Text):
+            at = append_string(s, item, at, argument.ptr, argument.bound)
+            fixed = -1
+        elif fixed >= 0:
+            s.b.store(argument, item, fixed)
+            fixed += 8
+            at = s.b.const("i64", fixed)
+        else:
+            s.b.store(argument, s.b.at(item, at))
+            at = at + 8
+    end_item(s, number, item, at if fixed < 0 else fixed)
+
+
+def exit_item(s: Scope) -> None:
+    """Tell the session that exit() was called."""
+    end_item(s, ITEM_EXIT, begin_item(s, 8), 8)
+    s.set_header(layout.WAKE, 1)
+
+
+def flush_function(unit: Unit) -> str:
+    """The run-time function that sends the output area: (context index, flags of the header)."""
+    return unit.function(
+        "output_flush", ["index", "flags"], lambda b: _emit_flush_function(unit, b)
+    )
+
+
+def _emit_flush_function(unit: Unit, b: FunctionBuilder) -> None:
+    from pystap.backend.bpf.programs import runtime_scope
+
+    s = runtime_scope(unit, b, b.args[0])
+    flush(s, b.args[1])
+    b.ret(0)
+
+
+def flush(s: Scope, flags: Value | int = 0) -> None:
+    """Send what is in the output area."""
+    b, u = s.b, s.u
+    size = area_size(u)
+    out = s.area("output", size)
+    length = b.barrier(s.header(layout.OUT))
+    with b.if_(b.both(length.ne(0), length.ule(size - RECORD_HEADER))):
+        s.set_header(layout.OUT, 0)
+        length = length + RECORD_HEADER
+        index = s.header(layout.INDEX)
+        cpu = b.helper(helpers.GET_SMP_PROCESSOR_ID, "i64") & 0xFFFF
+        level = index - cpu * _levels()
+        b.store(cpu | (level << 24) | flags, out)
+        ring = b.map_fd(u.output_map())
+        failed = b.helper(
+            helpers.RINGBUF_OUTPUT, "i64", ring, out, length, _wake_flags(s, ring, length)
+        )
+        s.set_header(layout.WAKE, 0)
+        with b.if_(failed.ne(0)):
+            b.atomic_rmw("add", s.control(CONTROL_LOST), 1, order="monotonic")
+
+
+def _levels() -> int:
+    from pystap.backend.bpf.artifact import LEVELS
+
+    return LEVELS
+
+
+def _wake_flags(s: Scope, ring: Value, length: Value) -> Value:
+    """Wake the session when asked to, and when the buffer gets a quarter full."""
+    b = s.b
+    waiting = b.helper(helpers.RINGBUF_QUERY, "i64", ring, helpers.RB_AVAIL_DATA)
+    quarter = b.helper(helpers.RINGBUF_QUERY, "i64", ring, helpers.RB_RING_SIZE) >> 2
+    crossing = b.both(waiting.ult(quarter), (waiting + length).uge(quarter))
+    wake = b.either(crossing, s.header(layout.WAKE).ne(0))
+    return b.select(wake, b.const("i64", helpers.RB_FORCE_WAKEUP), helpers.RB_NO_WAKEUP)

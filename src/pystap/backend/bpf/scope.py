@@ -1,0 +1,178 @@
+"""The state of emitting one LLVM function that holds (a part of) a handler or function body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from pystap.backend.bpf import layout
+from pystap.backend.bpf.unit import area
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.layout import Frame
+    from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
+    from pystap.ir.types import LocalVar
+
+Leaving = Literal["error", "return", "next", "break", "continue"]
+
+
+class NeedsContext(Exception):  # noqa: N818 - not an error: the handler is emitted again
+    """What is emitted needs the context, and the handler was tried without one."""
+
+
+def begin_block(b: FunctionBuilder, label: str) -> None:
+    """Begin a block that is only branched to, behind a terminator."""
+    b.out.append("unreachable")
+    b.place(label)
+
+
+class Exit:
+    """Where control goes that leaves the present statements in some way."""
+
+    __slots__ = ("label", "used")
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.used = False
+
+
+class Body:
+    """A handler or function: its frame and where its locals are; shared by its loop bodies."""
+
+    __slots__ = ("counts_actions", "frame", "places", "result", "result_bound")
+
+    def __init__(self, frame: Frame, counts_actions: bool) -> None:
+        self.frame = frame
+        self.places: dict[int, int] = {}  # id of a LocalVar: offset in the frame
+        self.result = -1  # slot of the function's result
+        self.result_bound = 0  # of a string
+        self.counts_actions = counts_actions
+
+    def place(self, var: LocalVar, max_string: int) -> int:
+        """Offset of a local."""
+        found = self.places.get(id(var))
+        if found is None:
+            size = min(var.bound or max_string, max_string) if var.ty.value == "string" else 8
+            found = self.places[id(var)] = self.frame.allocate(size)
+        return found
+
+
+class Scope:
+    """Emits into one LLVM function.
+
+    ``context`` is the address of the context, None in a handler that is tried without one;
+    ``light`` is then what to do about a run-time error (see :mod:`errors`).
+    """
+
+    __slots__ = ("_frame", "b", "body", "context", "exits", "level", "u")
+
+    def __init__(
+        self, unit: Unit, body: Body, b: FunctionBuilder, context: Value | None, level: int = -1
+    ) -> None:
+        self.u = unit
+        self.b = b
+        self.body = body
+        self.context = context
+        self.level = level
+        self.exits: dict[Leaving, Exit] = {}
+        self._frame: Value | None = None
+        if context is not None:
+            self._frame = area(b, context, body.frame.token)
+
+    # ---- memory
+
+    def need_context(self) -> Value:
+        """Address of the context; ends an attempt to do without."""
+        if self.context is None:
+            raise NeedsContext
+        return self.context
+
+    def slot(self, offset: int) -> Value:
+        """Address of a slot of the frame."""
+        self.need_context()
+        assert self._frame is not None
+        return self.b.at(self._frame, offset)
+
+    def temporary(self, size: int) -> Value:
+        """Memory of ``size`` bytes until the end of the statement; content undefined."""
+        if self.context is None:
+            if size > 64:
+                raise NeedsContext
+            return self.b.alloca(f"[{layout.round_up(size)} x i8]", align=8)
+        return self.slot(self.body.frame.allocate(size))
+
+    @contextmanager
+    def temporaries(self) -> Iterator[None]:
+        """Temporary memory taken inside is free again afterwards."""
+        top = self.body.frame.top
+        yield
+        self.body.frame.top = top
+
+    def local(self, var: LocalVar) -> Value:
+        """Address of a local."""
+        return self.slot(self.body.place(var, self.u.max_string))
+
+    def header(self, offset: int, *, volatile: bool = False) -> Value:
+        """A word of the context's header."""
+        return self.b.load("i64", self.need_context(), offset, volatile=volatile)
+
+    def set_header(self, offset: int, value: Operand) -> None:
+        """Change a word of the context's header."""
+        self.b.store(value, self.need_context(), offset)
+
+    def area(self, name: str, size: int) -> Value:
+        """Address of an area of the context."""
+        context = self.need_context()
+        return area(self.b, context, self.u.area(name, size))
+
+    def control(self, word: int) -> Value:
+        """Address of a word of the control map."""
+        from pystap.backend.bpf.unit import control_word
+
+        return control_word(self.b, self.u, word)
+
+    # ---- leaving
+
+    def exit_to(self, kind: Leaving) -> str:
+        """Label that leaves in a way, for a branch."""
+        target = self.exits[kind]
+        target.used = True
+        return target.label
+
+    def leave(self, kind: Leaving) -> None:
+        """Leave the present statements."""
+        self.b.terminate(f"br label %{self.exit_to(kind)}")
+
+    def leave_if(self, cond: Value, kind: Leaving) -> None:
+        """Leave when an ``i1`` is set."""
+        b = self.b
+        stay, live = b.new_label("s"), b.live
+        b.branch_if(cond, self.exit_to(kind), stay)
+        b.place(stay, live)
+
+    def new_exit(self, kind: Leaving) -> Exit:
+        """Install a fresh target; the caller restores the old one and places the label."""
+        fresh = self.exits[kind] = Exit(self.b.new_label(kind[0]))
+        return fresh
+
+    @contextmanager
+    def cleanup(self, undo: object) -> Iterator[None]:
+        """Whatever way the statements inside are left, call ``undo()`` to emit code before."""
+        assert callable(undo)
+        outer = dict(self.exits)
+        inner = {kind: self.new_exit(kind) for kind in outer}
+        yield
+        self.exits = outer
+        b = self.b
+        if b.live:
+            undo()
+        after, live = b.new_label("a"), b.live
+        b.jump(after)
+        for kind, exit_ in inner.items():
+            if exit_.used:
+                b.place(exit_.label)
+                undo()
+                b.jump(self.exit_to(kind))
+        b.place(after, live)

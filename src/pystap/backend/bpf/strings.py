@@ -1,0 +1,299 @@
+"""Strings: values of NUL-terminated bytes in memory, passed by reference where possible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pystap.backend.bpf import emit, helpers, layout
+from pystap.backend.bpf.layout import encode, round_up
+from pystap.ir import ops
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.scope import Scope
+    from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
+
+_INLINE_LITERAL = 64  # longest literal (with NUL) stored as immediate words
+
+
+class Text(NamedTuple):
+    """A string in memory: at most ``bound`` bytes with its NUL.
+
+    ``readable`` bytes (a multiple of 8) can be read at the address.
+    """
+
+    ptr: Value
+    bound: int
+    readable: int
+
+
+class Room(NamedTuple):
+    """Where a string is to be written: ``size`` bytes, a multiple of 8.
+
+    At most ``limit`` bytes with the NUL are used; ``pad`` asks for zeros behind the string.
+    """
+
+    ptr: Value
+    size: int
+    limit: int
+    pad: bool = False
+
+
+def bound(s: Scope, expr: ops.Expr) -> int:
+    """Most bytes, NUL included, of a string expression's value."""
+    most = s.u.limits.maxstringlen
+    match expr:
+        case ops.StrConst(value):
+            return min(len(value) + 1, most)
+        case ops.Local(var) | ops.GlobalGet(var) | ops.MapGet(var):
+            return min(var.bound or most, most)
+        case ops.Call():
+            return min(max(t.bound or most for t in expr.targets), most)
+        case ops.Cond():
+            return max(bound(s, expr.yes), bound(s, expr.no))
+        case ops.Concat(parts):
+            return min(sum(bound(s, p) - 1 for p in parts) + 1, most)
+        case ops.Seq():
+            return bound(s, expr.value)
+        case ops.Intrinsic(name):
+            from pystap.ir.intrinsics import INTRINSICS
+
+            return min(INTRINSICS[name].bound or most, most)
+        case _:
+            return most
+
+
+def reference(s: Scope, expr: ops.Expr) -> Text:
+    """Emit a string expression; where its value is.  Temporary memory is used if need be."""
+    match expr:
+        case ops.StrConst(value):
+            return _literal(s, value)
+        case ops.Local(var):
+            size = bound(s, expr)
+            return Text(s.local(var), size, round_up(size))
+        case ops.GlobalGet(var):
+            from pystap.backend.bpf.globals_ import address
+
+            size = bound(s, expr)
+            return Text(address(s, var), size, round_up(size))
+        case ops.Seq():
+            emit.statements(s, expr.body)
+            return reference(s, expr.value)
+    size = bound(s, expr)
+    room = Room(s.temporary(size), round_up(size), size)
+    emit.string_into(s, expr, room)
+    return Text(room.ptr, size, room.size)
+
+
+def _literal(s: Scope, value: str) -> Text:
+    data = encode(value, s.u.limits.maxstringlen)
+    size = len(data)
+    data += bytes(-size % 8)
+    return Text(s.b.data(data), size, len(data))
+
+
+@emit.emits_string(ops.StrConst)
+def _const(s: Scope, e: ops.StrConst, room: Room) -> None:
+    data = encode(e.value, room.limit)
+    if len(data) > _INLINE_LITERAL:
+        copy(s, _literal(s, e.value), room)
+        return
+    data += bytes((room.size if room.pad else round_up(len(data))) - len(data))
+    store_bytes(s, data, room.ptr)
+
+
+def store_bytes(s: Scope, data: bytes, ptr: Value) -> None:
+    """Store known bytes, a multiple of 8, as words."""
+    zeros = len(data)
+    while zeros > 64 and not any(data[zeros - 8 : zeros]):
+        zeros -= 8
+    for at in range(0, zeros, 8):
+        s.b.store(int.from_bytes(data[at : at + 8], "little"), ptr, at)
+    if zeros < len(data):
+        fill_zero(s, s.b.at(ptr, zeros), len(data) - zeros)
+
+
+def fill_zero(s: Scope, ptr: Value, size: int) -> None:
+    """Zero ``size`` bytes, a multiple of 8."""
+    for at in range(0, size, 1024):
+        s.b.memset(s.b.at(ptr, at), 0, min(1024, size - at), align=8)
+
+
+@emit.emits_string(ops.Local, ops.GlobalGet)
+def _variable(s: Scope, e: ops.Local | ops.GlobalGet, room: Room) -> None:
+    copy(s, reference(s, e), room)
+
+
+@emit.emits_string(ops.Cond)
+def _cond(s: Scope, e: ops.Cond, room: Room) -> None:
+    from pystap.backend.bpf.expressions import condition
+
+    with s.b.if_else(condition(s, e.cond)) as (yes, no):
+        with yes:
+            emit.string_into(s, e.yes, room)
+        with no:
+            emit.string_into(s, e.no, room)
+
+
+@emit.emits_string(ops.Seq)
+def _seq(s: Scope, e: ops.Seq, room: Room) -> None:
+    emit.statements(s, e.body)
+    emit.string_into(s, e.value, room)
+
+
+@emit.emits_string(ops.Concat)
+def _concat(s: Scope, e: ops.Concat, room: Room) -> None:
+    """Join in the room itself: it is fresh memory (see :func:`assign`)."""
+    parts = [reference(s, part) for part in e.parts]
+    if room.pad:
+        fill_zero(s, room.ptr, room.size)
+    builder = Builder(s, room.limit)
+    for part in parts:
+        builder.append(part)
+    builder.finish(room)
+
+
+class Builder:
+    """Puts a string together in the context's builder area, which has room for two strings."""
+
+    __slots__ = ("area", "limit", "s")
+
+    def __init__(self, s: Scope, limit: int) -> None:
+        self.s = s
+        self.limit = limit
+        self.area = s.area("build", 2 * s.u.max_string + 64)
+        self.s.b.store(0, self.area, ty="i8")
+        self.s.set_header(layout.BUILD, 0)
+
+    def append(self, text: Text) -> None:
+        """Append a string, cut where the limit is."""
+        s, b = self.s, self.s.b
+        at = self.position()
+        size = min(text.bound, self.limit)
+        n = b.helper(
+            helpers.PROBE_READ_KERNEL_STR, "i64", b.at(self.area, at), size, text.ptr
+        )
+        s.set_header(layout.BUILD, at + b.select(n.sgt(0), n - 1, 0))
+
+    def position(self) -> Value:
+        """Bytes so far; the verifier knows they are less than the limit."""
+        b = self.s.b
+        at = b.barrier(self.s.header(layout.BUILD, volatile=True))
+        return b.select(at.ult(self.limit), at, self.limit - 1)
+
+    def finish(self, room: Room) -> None:
+        """Copy the string to its place."""
+        b = self.s.b
+        b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", room.ptr, min(self.limit, room.size), self.area)
+
+
+def copy(s: Scope, text: Text, room: Room) -> None:
+    """Copy a string to other memory."""
+    b = s.b
+    size = min(text.bound, room.limit)
+    if room.pad:
+        fill_zero(s, room.ptr, room.size)
+    elif text.bound <= room.limit and size <= 16:
+        for at in range(0, round_up(size), 8):
+            b.store(b.load("i64", text.ptr, at), room.ptr, at)
+        return
+    b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", room.ptr, size, text.ptr)
+
+
+def assign(s: Scope, expr: ops.Expr, room: Room) -> None:
+    """Write an expression's value over a variable that the expression may read."""
+    match expr:
+        case ops.StrConst() | ops.Local() | ops.GlobalGet():
+            emit.string_into(s, expr, room)
+        case _:
+            copy(s, reference(s, expr), room)
+
+
+def discard(s: Scope, expr: ops.Expr) -> None:
+    """Emit a string expression for its effect only."""
+    reference(s, expr)
+
+
+# ---- comparison
+
+
+@emit.emits_long(ops.StrCompare)
+def _compare(s: Scope, e: ops.StrCompare) -> Value:
+    b = s.b
+    left, right = reference(s, e.left), reference(s, e.right)
+    if e.op in ("==", "!="):
+        for one, other, expr in ((left, right, e.right), (right, left, e.left)):
+            if isinstance(expr, ops.StrConst):
+                same = _equals_literal(s, one, encode(expr.value, s.u.limits.maxstringlen))
+                return (same if e.op == "==" else same ^ 1).zext("i64")
+    order = compare(s, left, right)
+    predicate = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}[e.op]
+    return b.compare(predicate, order, 0).zext("i64")
+
+
+def _equals_literal(s: Scope, text: Text, literal: bytes) -> Value:
+    """``i1``: the string is this literal (given with its NUL)."""
+    b = s.b
+    if len(literal) > text.bound:
+        return b.const("i1", 0)
+    if len(literal) > 128:
+        return compare(s, text, _literal(s, literal[:-1].decode("latin-1"))).eq(0)
+    differ = b.const("i64", 0)
+    for at in range(0, len(literal), 8):
+        part = literal[at : at + 8]
+        word = b.load("i64", text.ptr, at)
+        if len(part) < 8:
+            word = word & ((1 << 8 * len(part)) - 1)
+        differ = differ | (word ^ int.from_bytes(part, "little"))
+    return differ.eq(0)
+
+
+def compare(s: Scope, left: Text, right: Text) -> Value:
+    """Negative, zero or positive as ``left`` is less than, equal to or greater than ``right``.
+
+    Both are copied to the comparison area first, so that the run-time function needs no pointer
+    arguments.
+    """
+    u, b = s.u, s.b
+    area = s.area("compare", 2 * u.max_string)
+    size = min(left.bound, right.bound)
+    for text, at in ((left, 0), (right, u.max_string)):
+        # One byte more than the shorter can have shows which one is longer.
+        most = min(text.bound, size + 1)
+        room = Room(b.at(area, at), u.max_string, most)
+        copy(s, text, room)
+    name = u.function("string_compare", ["index"], lambda fb: _emit_compare(u, fb))
+    return b.call(name, s.header(layout.INDEX))
+
+
+def _emit_compare(u: Unit, b: FunctionBuilder) -> None:
+    from pystap.backend.bpf.programs import runtime_scope
+
+    s = runtime_scope(u, b, b.args[0])
+    area = s.area("compare", 2 * u.max_string)
+    with b.for_range(0, u.max_string, 8) as at:
+        here = b.at(area, at)
+        x, y = b.load("i64", here), b.load("i64", here, u.max_string)
+        with b.if_(x.ne(y)):
+            # Words compare like strings as big-endian numbers, cut behind the first NUL.
+            mask = _until_nul(x)
+            big, other = b.bswap(x & mask), b.bswap(y & mask)
+            order = b.select(big.ult(other), b.const("i64", -1), 1)
+            b.ret(b.select(big.eq(other), 0, order))
+        with b.if_(_zero_bytes(x).ne(0)):
+            b.ret(0)
+    b.ret(0)
+
+
+def _zero_bytes(word: Value) -> Value:
+    """Not zero if a byte of the word is zero; the lowest set bit marks the first."""
+    return (word - 0x0101010101010101) & ~word & 0x8080808080808080
+
+
+def _until_nul(word: Value) -> Value:
+    """Mask of the bytes of a word up to its first zero byte, that one included."""
+    zeros = _zero_bytes(word)
+    lowest = zeros & -zeros
+    # From bit 7 of the zero byte: (bit << 1) - 1 covers it; no zero byte gives all ones.
+    return (lowest << 1) - 1
+
