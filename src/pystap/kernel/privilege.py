@@ -14,6 +14,8 @@ CAP_SYS_RESOURCE = 24
 CAP_PERFMON = 38
 CAP_BPF = 39
 
+_LOCKDOWN = "/sys/kernel/security/lockdown"
+
 CAPABILITY_NAMES = {
     CAP_DAC_OVERRIDE: "CAP_DAC_OVERRIDE",
     CAP_KILL: "CAP_KILL",
@@ -111,7 +113,7 @@ def _initial_user_namespace() -> bool:
 def _lockdown() -> str | None:
     """``none [integrity] confidentiality``: the one in brackets."""
     try:
-        with open("/sys/kernel/security/lockdown", encoding="ascii") as file:
+        with open(_LOCKDOWN, encoding="ascii") as file:
             text = file.read()
     except OSError:
         return None

@@ -87,7 +87,7 @@ def threads(pid: int) -> list[int]:
 
 def comm(pid: int) -> str:
     """The short name of a process, at most 15 characters."""
-    return _read(pid, "comm").rstrip("\n")
+    return _read(pid, "comm").removesuffix("\n")
 
 
 def command_line(pid: int) -> list[str]:
@@ -142,10 +142,10 @@ def executables() -> Iterator[tuple[int, Executable]]:
 def maps(pid: int) -> list[MapEntry]:
     """The memory map of a process in order of addresses; empty for kernel threads."""
     # not splitlines: bytes of a path may look like other line ends
-    return [_map_entry(line) for line in _read(pid, "maps").split("\n") if line]
+    return [_map_entry(pid, line) for line in _read(pid, "maps").split("\n") if line]
 
 
-def _map_entry(line: str) -> MapEntry:
+def _map_entry(pid: int, line: str) -> MapEntry:
     """``7f00-7f10 r-xp 00001000 fe:00 1234    /usr/lib/x.so (deleted)``"""
     span, permissions, offset, device, inode, *path = line.split(None, 5)
     start, _, end = span.partition("-")
@@ -153,10 +153,19 @@ def _map_entry(line: str) -> MapEntry:
         int(start, 16), int(end, 16), permissions, int(offset, 16), device, int(inode)
     )
     if path:
-        entry.deleted = path[0].endswith(_DELETED)
-        # the kernel writes a newline in a path as \012
-        entry.path = path[0].removesuffix(_DELETED).replace("\\012", "\n")
+        entry.path = path[0].replace("\\012", "\n")  # as the kernel writes a newline
+        if entry.path.endswith(_DELETED) and not _is_file(pid, entry):
+            entry.path = entry.path.removesuffix(_DELETED)
+            entry.deleted = True
     return entry
+
+
+def _is_file(pid: int, entry: MapEntry) -> bool:
+    """Whether the path names the mapped file just as it is, `` (deleted)`` being part of it."""
+    try:
+        return os.stat(f"/proc/{pid}/root{entry.path}").st_ino == entry.inode
+    except OSError:
+        return False
 
 
 def _read(pid: int, name: str) -> str:

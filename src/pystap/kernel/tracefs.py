@@ -98,14 +98,12 @@ def _field(line: str) -> Field:
     """``\\tfield:char comm[16];\\toffset:8;\\tsize:16;\\tsigned:0;``"""
     parts = dict(p.strip().partition(":")[::2] for p in line.split(";") if p.strip())
     declaration = parts["field"]
-    bracket = declaration.find("[")
-    suffix = declaration[bracket:] if bracket >= 0 and "(" not in declaration else ""
-    head = declaration[: len(declaration) - len(suffix)]
-    ctype, _, name = head.rpartition(" ")
+    ctype, _, name = declaration.rpartition(" ")
+    name, bracket, length = name.partition("[")
     while name.startswith("*"):
         ctype, name = ctype + "*", name[1:]
     signed = parts.get("signed", "0") == "1"
-    return Field(name, ctype + suffix, int(parts["offset"]), int(parts["size"]), signed)
+    return Field(name, ctype + bracket + length, int(parts["offset"]), int(parts["size"]), signed)
 
 
 def _event_file(system: str, name: str, file_name: str) -> str:
