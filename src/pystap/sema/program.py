@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pystap.ir.module import Limits
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.base import Context, Match
@@ -85,14 +84,10 @@ class DerivedProbe:
 
 @dataclass(slots=True)
 class Program:
-    """What lowering translates.
-
-    ``limits`` are the session's, with MAXNESTING computed for this program.
-    """
+    """What lowering translates."""
 
     globals: list[GlobalSymbol] = field(default_factory=list)
     functions: list[FunctionSymbol] = field(default_factory=list)
     probes: list[DerivedProbe] = field(default_factory=list)
     embedded: list[ast.EmbeddedCode] = field(default_factory=list)
     used_files: list[str] = field(default_factory=list)  # tapset files parsed, for the cache key
-    limits: Limits = field(default_factory=Limits)

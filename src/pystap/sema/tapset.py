@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pystap.diag.diagnostic import Diagnostic, Diagnostics
 from pystap.lang import ast
+from pystap.lang.macros import MacroLibrary, load_macro_library
 from pystap.lang.source import Source
-from pystap.sema.tapset_index import Index, load_index, tapset_files
+from pystap.sema.tapset_index import load_index, tapset_files
 
 if TYPE_CHECKING:
+    from pystap.lang.environment import Environment
     from pystap.sema.definitions import AliasName, Definitions
 
 OWN_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "tapset")
@@ -19,30 +22,39 @@ OWN_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "tapset
 class Tapset:
     """The files of the library and what is known of them.
 
-    ``parse`` turns a source into a tree (it reports errors itself and returns what it could make
-    of the rest).  ``extra`` are the ``-I`` directories.  ``arch`` is the kernel's name for the
-    architecture.
+    ``extra`` are the ``-I`` directories, ``own`` is our own one.  ``macros`` is the macro library
+    that scripts are to be parsed with.  The index is kept in ``cache_dir`` if given.
     """
 
     def __init__(
         self,
-        parse: Callable[[Source], ast.File],
+        env: Environment,
+        diags: Diagnostics,
         extra: Sequence[str] = (),
         *,
         own: str = OWN_DIRECTORY,
         cache_dir: str | None = None,
-        release: str = "",
-        arch: str = "x86_64",
     ) -> None:
-        self._parse = parse
+        self._env = env
+        self._diags = diags
         self._loaded: dict[int, ast.File] = {}
-        files = tapset_files(own, extra, release or os.uname().release, arch)
-        self.index: Index = load_index(files, cache_dir, self._collect)
+        self._early_macros: MacroLibrary | None = None
+        self._files = tapset_files(own, extra, env.kernel_release, env.arch)
+        self.index = load_index(self._files, cache_dir, self._collect)
+        self.macros = MacroLibrary(
+            {
+                name: [self._files[number][0] for number in numbers]
+                for name, numbers in self.index.macros.items()
+            },
+            env,
+            diags,
+        )
 
     @property
     def used_files(self) -> list[str]:
-        """Paths of the files parsed so far."""
-        return [self.index.files[number][0] for number in self._loaded]
+        """Paths of the files parsed so far, macro files included."""
+        loaded = [self._files[number][0] for number in self._loaded]
+        return loaded + self.macros.used_files
 
     def function_files(self, name: str) -> list[int]:
         """Files that may define function ``name``, in search order."""
@@ -63,43 +75,51 @@ class Tapset:
         return number in self._loaded
 
     def load(self, number: int) -> ast.File:
-        """The tree of a file, parsed at first use."""
+        """The tree of a file, parsed at first use; empty, with a warning, when it has errors."""
         tree = self._loaded.get(number)
         if tree is None:
-            tree = self._parse(self._source(self.index.files[number][0]))
+            tree = self._parse(read_source(self._files[number][0]), self.macros)
             self._loaded[number] = tree
         return tree
 
-    def path(self, number: int) -> str:
-        """Path of a file."""
-        return self.index.files[number][0]
+    def load_all(self) -> list[ast.File]:
+        """The trees of all files, for listings."""
+        return [self.load(n) for n, (path, _, _) in enumerate(self._files) if is_script(path)]
 
-    def macro_sources(self) -> list[Source]:
-        """All macro library files (``.stpm``)."""
-        return [
-            self._source(path, "macro-library")
-            for path, _, _ in self.index.files
-            if path.endswith(".stpm")
-        ]
+    def _parse(self, source: Source, macros: MacroLibrary) -> ast.File:
+        from pystap.lang.parser import parse
 
-    def macro_source(self, name: str) -> Source | None:
-        """The macro library file that defines ``@name``."""
-        files = self.index.macros.get(name)
-        return None if not files else self._source(self.path(files[0]), "macro-library")
-
-    def _source(self, path: str, kind: str = "tapset") -> Source:
-        with open(path, "rb") as file:
-            text = file.read().decode("latin-1")
-        return Source(path, text, "macro-library" if kind == "macro-library" else "tapset")
+        problems = Diagnostics()
+        tree = parse(source, self._env, problems, macros)
+        if not problems.errors:
+            for warning in problems.warnings:
+                self._diags.add(warning)
+            return tree
+        warning = Diagnostic("warning", f'tapset "{source.name}" has errors, and will be skipped')
+        warning.causes = problems.errors
+        self._diags.add(warning)
+        return ast.File(name=source.name, items=[])
 
     def _collect(self, path: str) -> Definitions:
         """What a file defines; found by parsing only when macros hide it."""
-        from pystap.sema.definitions import scan_definitions
+        from pystap.sema.definitions import scan_definitions, tree_definitions
 
-        source = self._source(path)
+        source = read_source(path)
         defined = scan_definitions(source.text)
-        if defined.opaque and path.endswith(".stp"):
-            from pystap.sema.definitions import tree_definitions
-
-            return tree_definitions(self._parse(source))
+        if defined.opaque and is_script(path):
+            if self._early_macros is None:
+                paths = [p for p, _, _ in self._files if not is_script(p)]
+                self._early_macros = load_macro_library(paths, self._env, self._diags)
+            return tree_definitions(self._parse(source, self._early_macros))
         return defined
+
+
+def read_source(path: str) -> Source:
+    """A tapset file."""
+    with open(path, "rb") as file:
+        return Source(path, file.read().decode("latin-1"), "tapset")
+
+
+def is_script(path: str) -> bool:
+    """Whether a tapset file holds definitions rather than macros."""
+    return path.endswith(".stp")

@@ -77,6 +77,9 @@ class Work:
         self.bodies: list[Body] = []  # not resolved yet
         self.probes: list[DerivedProbe] = []
         self.reached: list[FunctionSymbol] = []  # functions whose body was queued
+        self.reached_set: set[FunctionSymbol] = set()
+        self.instances: dict[tuple[FunctionSymbol, object], FunctionSymbol] = {}
+        self.contextual: dict[FunctionSymbol, bool] = {}
         self.enum_functions: dict[tuple[tuple[int, str], ...], FunctionSymbol] = {}
 
     def error(
