@@ -25,20 +25,18 @@ class Front:
 
     def __init__(self, options: Options) -> None:
         from pystap.cli.environment import cache_directory, make_environment, make_probe_env
-        from pystap.lang.macros import MacroLibrary
         from pystap.sema.tapset import Tapset
 
         self.options = options
         self.diags = Diagnostics()
         self.environment = make_environment(options)
         self.tapset = Tapset(
-            self.parse,
+            self.environment,
+            self.diags,
             options.tapset_dirs,
             cache_dir=cache_directory(options),
-            release=self.environment.kernel_release,
-            arch=self.environment.arch,
         )
-        self.macros = MacroLibrary(self.tapset.macro_files(), self.environment, self.diags)
+        self.macros = self.tapset.macros
         self.probe_env: ProbeEnv = make_probe_env(options, self.diags)
 
     def parse(self, source: Source) -> ast.File:
