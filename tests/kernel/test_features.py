@@ -45,6 +45,14 @@ def test_kernel_functions_by_name(btf: Btf) -> None:
     assert not features.has("kfunc:no_such_function")
 
 
+def test_the_refusal_is_kept() -> None:
+    features = Features()
+    if not features.has("kprobe_multi"):
+        assert features.errors["kprobe_multi"].errno
+    assert features.has("bpf")
+    assert "bpf" not in features.errors
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="no feature is called telepathy"):
         Features().has("telepathy")

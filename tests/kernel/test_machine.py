@@ -167,16 +167,19 @@ def test_memory_map() -> None:
     assert any(e.path == "[stack]" for e in entries)
 
 
-@pytest.mark.parametrize("name", ["plain", "a b) R 1 (c", "x (deleted)", "new\nline"])
+@pytest.mark.parametrize("name", ["plain", "a b) R 1 (c", "x (deleted)", "new\nline", "caf\u00e9"])
 def test_awkward_names_and_deleted_programs(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     shutil.copy("/bin/sleep", path)
     child = subprocess.Popen([str(path), "60"])
     try:
-        while (program := procs.executable(child.pid)) is None or program.path != str(path):
+        while procs.stat(child.pid).state != "S":  # exec is over and it sleeps
             time.sleep(0.001)
+        program = procs.executable(child.pid)
+        assert program is not None
+        assert program.path == str(path)
         assert not program.deleted
-        assert procs.stat(child.pid).comm == name[:15]
+        assert procs.stat(child.pid).comm == os.fsencode(name)[:15].decode("latin-1")
         assert procs.stat(child.pid).parent == os.getpid()
         assert str(path) in {e.path for e in procs.maps(child.pid)}
         os.unlink(path)

@@ -149,9 +149,11 @@ class Btf:
     # ------------------------------------------------------------ modules
 
     def module_names(self) -> list[str]:
-        """Names of the loaded modules that have BTF."""
-        directory = os.path.dirname(self.path)
-        return sorted(n for n in os.listdir(directory) if n != os.path.basename(self.path))
+        """Names of the loaded modules that have BTF: the files beside one called ``vmlinux``."""
+        directory, own = os.path.split(self.path)
+        if own != self.name or self.base is not None:
+            return []
+        return sorted(name for name in os.listdir(directory) if name != own)
 
     def module(self, name: str) -> Btf:
         """The BTF of a loaded module, or :class:`BtfMissing`."""
@@ -160,6 +162,15 @@ class Btf:
             path = os.path.join(os.path.dirname(self.path), name)
             found = self._modules[name] = Btf(path, name, self, self._cache_dir)
         return found
+
+    def _loaded_modules(self) -> Iterator[Btf]:
+        for name in self.module_names():
+            try:
+                yield self.module(name)
+            except BtfMissing as missing:
+                if os.path.exists(missing.path):
+                    raise
+                # else the module was unloaded meanwhile
 
     # ------------------------------------------------------------ look-up by name
 
@@ -205,9 +216,9 @@ class Btf:
     def tracepoints(self, modules: bool = True) -> list[Tracepoint]:
         """All tracepoints, of loaded modules as well unless ``modules`` is false, by name."""
         found = [Tracepoint(self, type_id) for type_id in self.index.tracepoints]
-        if modules and self.base is None:
-            for name in self.module_names():
-                found += self.module(name).tracepoints()
+        if modules:
+            for module in self._loaded_modules():
+                found += module.tracepoints()
         found.sort(key=lambda tracepoint: tracepoint.name)
         return found
 
@@ -216,11 +227,10 @@ class Btf:
         type_id = self.find(TRACEPOINT_PREFIX.decode() + name, KIND_TYPEDEF)
         if type_id is not None:
             return Tracepoint(self, type_id)
-        if self.base is None:
-            for module in self.module_names():
-                found = self.module(module).tracepoint(name)
-                if found is not None:
-                    return found
+        for module in self._loaded_modules():
+            found = module.tracepoint(name)
+            if found is not None:
+                return found
         return None
 
     # ------------------------------------------------------------ types

@@ -72,9 +72,15 @@ def build_index(
     """
     offsets = _walk(words)
     checksums = _Checksums(strings, first_string, base_string)
-    names = _name_table(words, offsets, checksums, first_id)
+    labels = [words[position] for position in offsets]
+    names = _name_table(labels, checksums, first_id)
     enumerators = _enumerator_table(words, offsets, checksums, first_id)
-    tracepoints = _tracepoint_table(words, offsets, strings, first_id, first_string)
+    wanted = _tracepoint_labels(strings, first_string)
+    tracepoints = [
+        type_id
+        for type_id, label in enumerate(labels, first_id)
+        if label in wanted and words[offsets[type_id - first_id] + 1] >> 24 & 31 == KIND_TYPEDEF
+    ]
     return Index(
         _packed("I", offsets),
         _packed("Q", names),
@@ -141,11 +147,8 @@ class _Checksums(dict[int, int]):
         return checksum
 
 
-def _name_table(
-    words: memoryview, offsets: list[int], checksums: _Checksums, first_id: int
-) -> list[int]:
-    named = [words[position] for position in offsets]
-    table = [checksums[n] << 32 | i for i, n in enumerate(named, first_id) if n]
+def _name_table(labels: list[int], checksums: _Checksums, first_id: int) -> list[int]:
+    table = [checksums[n] << 32 | i for i, n in enumerate(labels, first_id) if n]
     table.sort()
     return table
 
@@ -167,19 +170,14 @@ def _enumerator_table(
     return table
 
 
-def _tracepoint_table(
-    words: memoryview, offsets: list[int], strings: bytes, first_id: int, first_string: int
-) -> list[int]:
-    labels = set()
+def _tracepoint_labels(strings: bytes, first: int) -> set[int]:
+    """Offsets of the strings that name tracepoint typedefs."""
+    found = set()
     at = strings.find(b"\0" + TRACEPOINT_PREFIX)
     while at >= 0:
-        labels.add(at + 1 + first_string)
+        found.add(at + 1 + first)
         at = strings.find(b"\0" + TRACEPOINT_PREFIX, at + 1)
-    return [
-        type_id
-        for type_id, position in enumerate(offsets, first_id)
-        if words[position] in labels and words[position + 1] >> 24 & 31 == KIND_TYPEDEF
-    ]
+    return found
 
 
 def save_index(index: Index, path: Path, key: bytes) -> None:

@@ -75,6 +75,8 @@ class Features:
         self._loaded = memo is None
         #: why the memo could not be written, if it could not
         self.memo_error: OSError | None = None
+        #: the refusal met by each feature probed in vain in this process
+        self.errors: dict[str, OSError] = {}
 
     def has(self, name: str) -> bool:
         """Whether the kernel has a feature; ValueError for a name that is none."""
@@ -116,7 +118,8 @@ class Features:
             return self.type_id(name[len(_KFUNC) :], KIND_FUNC) is not None
         try:
             return _PROBES[name](self)
-        except OSError:  # whatever the reason: it cannot be used
+        except OSError as error:  # whatever the reason: it cannot be used
+            self.errors[name] = error
             return False
 
     def _load(self) -> None:

@@ -5,6 +5,7 @@ Cookies are 64-bit values that ``bpf_get_attach_cookie`` gives back to the progr
 
 from __future__ import annotations
 
+import os
 import struct
 
 from pystap.kernel.bpf import (
@@ -100,7 +101,7 @@ def attach_uprobe_multi(
     empty or as long as ``offsets``.  ``pid`` 0 means every process.
     """
     count = len(offsets)
-    text = buffer(path.encode("latin-1") + b"\0")
+    text = buffer(os.fsencode(path) + b"\0")
     places = _u64_array(offsets)
     counters = _u64_array(_checked(semaphores, count))
     labels = _u64_array(_checked(cookies, count))

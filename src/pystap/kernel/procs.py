@@ -1,5 +1,7 @@
 """Readers of /proc for processes.
 
+Paths are as Python gives file names (``open`` takes them), other text is one character per byte.
+
 Processes vanish while they are looked at: a function about one process raises
 ProcessLookupError then, the iterators leave it out.
 """
@@ -153,7 +155,8 @@ def _map_entry(pid: int, line: str) -> MapEntry:
         int(start, 16), int(end, 16), permissions, int(offset, 16), device, int(inode)
     )
     if path:
-        entry.path = path[0].replace("\\012", "\n")  # as the kernel writes a newline
+        text = path[0].replace("\\012", "\n")  # as the kernel writes a newline
+        entry.path = os.fsdecode(text.encode("latin-1"))
         if entry.path.endswith(_DELETED) and not _is_file(pid, entry):
             entry.path = entry.path.removesuffix(_DELETED)
             entry.deleted = True

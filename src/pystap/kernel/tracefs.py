@@ -66,16 +66,6 @@ def mount_tracefs() -> str:
     return place
 
 
-def tracepoint_systems() -> dict[str, list[str]]:
-    """The subsystems of each event name; a name may exist in more than one."""
-    found: dict[str, list[str]] = {}
-    with open(f"{_root()}/available_events", encoding="latin-1") as file:
-        for line in file:
-            system, _, name = line.rstrip("\n").partition(":")
-            found.setdefault(name, []).append(system)
-    return found
-
-
 def tracepoint_id(system: str, name: str) -> int:
     """The number perf_event_open takes."""
     return int(_event_file(system, name, "id"))
