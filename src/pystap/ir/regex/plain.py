@@ -1,0 +1,107 @@
+"""Subset construction for the question whether there is a match at all, then minimisation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pystap.ir.regex import DEAD, MATCHED, Dfa
+from pystap.ir.regex.classes import byte_classes
+from pystap.ir.regex.nfa import Nfa
+from pystap.ir.regex.syntax import RegexError
+
+MAX_DFA_STATES: Final = 4096
+
+_Set = frozenset[int]
+
+
+def build_plain(nfa: Nfa) -> Dfa:
+    """The smallest table that finds a match anywhere in a string.  Raises RegexError."""
+    class_of, samples = byte_classes(s.allowed for s in nfa.states if s.kind == "chars")
+    builder = _Builder(nfa)
+    start = builder.number(_closure(nfa, {nfa.start}, at_begin=True), first=True)
+    again = _closure(nfa, {nfa.start})  # the search may begin anywhere
+    table: list[int] = [DEAD] * len(samples) + [MATCHED] * len(samples)
+    at = MATCHED + 1
+    while at < len(builder.sets):
+        subset = builder.sets[at]
+        for byte in samples:
+            moved = {nfa.states[s].next[0] for s in subset if byte in nfa.states[s].allowed}
+            table.append(builder.number(_closure(nfa, moved) | again))
+        at += 1
+    at_end = [False, True]
+    for number, subset in enumerate(builder.sets[MATCHED + 1 :], MATCHED + 1):
+        last = _closure(nfa, subset, at_begin=number == start, at_end=True)
+        at_end.append(builder.accepts(last))
+    return _minimise(class_of, len(samples), start, table, at_end)
+
+
+class _Builder:
+    """Numbers the sets of states met."""
+
+    def __init__(self, nfa: Nfa) -> None:
+        self.nfa = nfa
+        nothing: _Set = frozenset()
+        self.sets = [nothing, nothing]  # DEAD and MATCHED
+        self.numbers: dict[tuple[_Set, bool], int] = {}
+
+    def accepts(self, subset: _Set) -> bool:
+        """Whether a match is complete."""
+        return any(self.nfa.states[s].kind == "accept" for s in subset)
+
+    def number(self, subset: _Set, first: bool = False) -> int:
+        """Number of a set; the ``first`` one is not reached again, its begin is the subject's."""
+        if self.accepts(subset):
+            return MATCHED
+        if not subset:
+            return DEAD
+        known = self.numbers.get((subset, first))
+        if known is None:
+            if len(self.sets) >= MAX_DFA_STATES:
+                raise RegexError("pattern is too complex", 0)
+            known = self.numbers[subset, first] = len(self.sets)
+            self.sets.append(subset)
+        return known
+
+
+def _closure(
+    nfa: Nfa, entries: set[int] | _Set, at_begin: bool = False, at_end: bool = False
+) -> _Set:
+    """States reached without taking a byte: those that wait for one or for the end, and accept."""
+    seen: set[int] = set()
+    kept: set[int] = set()
+    stack = list(entries)
+    while stack:
+        number = stack.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        state = nfa.states[number]
+        if state.kind in ("chars", "accept") or (state.kind == "end" and not at_end):
+            kept.add(number)
+        elif state.kind != "begin" or at_begin:
+            stack += state.next
+    return frozenset(kept)
+
+
+def _minimise(
+    class_of: bytes, classes: int, start: int, table: list[int], at_end: list[bool]
+) -> Dfa:
+    """Merge states that no string tells apart (Moore's refinement)."""
+    block = [int(end) for end in at_end]
+    count = len(set(block))
+    while True:
+        numbers: dict[tuple[int, ...], int] = {}
+        refined = []
+        for state in range(len(block)):
+            row = table[state * classes : (state + 1) * classes]
+            signature = (block[state], *(block[s] for s in row))
+            refined.append(numbers.setdefault(signature, len(numbers)))
+        block = refined
+        if len(numbers) == count:
+            break
+        count = len(numbers)
+    # Blocks are numbered in order of first state, so those of DEAD and MATCHED are 0 and 1.
+    leaders = [block.index(n) for n in range(count)]
+    rows = [block[s] for lead in leaders for s in table[lead * classes : (lead + 1) * classes]]
+    ends = tuple(at_end[lead] for lead in leaders)
+    return Dfa(class_of, classes, block[start], tuple(rows), ends)
