@@ -41,6 +41,10 @@ class Source:
         end = self.text.find("\n", begin)
         return self.text[begin:] if end < 0 else self.text[begin:end]
 
+    def root_offset(self, offset: int) -> tuple[Source, int]:
+        """The buffer that holds the real text, and the offset there."""
+        return self, offset
+
     def _line_starts(self) -> list[int]:
         if self._starts is None:
             starts = [0]
@@ -51,3 +55,36 @@ class Source:
                 at = find("\n", at + 1)
             self._starts = starts
         return self._starts
+
+
+class PastedSource(Source):
+    """A command-line argument pasted over ``$N``, and the script text it runs into.
+
+    ``origin`` is the script; ``begin`` and ``end`` are where ``$N`` starts and ends in it; the
+    first ``length`` characters of ``text`` are the argument's.  Positions are those of the
+    script: everything in the argument is at its ``$N``.
+    """
+
+    __slots__ = ("begin", "end", "length", "origin")
+
+    def __init__(self, origin: Source, begin: int, end: int, argument: str, rest: str) -> None:
+        super().__init__(origin.name, argument + rest, origin.kind)
+        self.origin = origin
+        self.begin = begin
+        self.end = end
+        self.length = len(argument)
+
+    def root_offset(self, offset: int) -> tuple[Source, int]:
+        """The script and the offset there."""
+        if offset < self.length:
+            return self.origin, self.begin
+        return self.origin, offset - self.length + self.end
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column in the script."""
+        source, offset = self.root_offset(offset)
+        return source.position(offset)
+
+    def line(self, number: int) -> str:
+        """A line of the script."""
+        return self.origin.line(number)

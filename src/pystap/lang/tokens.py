@@ -53,7 +53,37 @@ class Token:
         """Kind and text as messages show it: ``identifier 'x'``; keywords print bare."""
         if self.kind in ("embedded-code", "keyword"):
             return self.kind
-        return f"{self.kind} '{self.text}'"
+        return f"{self.kind} '{printable(self.text)}'"
+
+    def expanded(self, invocation: Token) -> Token:
+        """This token as the macro invocation ``invocation`` produced it."""
+        return Token(self.kind, self.text, self.source, self.offset, invocation)
 
     def __repr__(self) -> str:
         return f"<{self.describe()} at {self.location()}>"
+
+
+class JunkToken(Token):
+    """What is no token; ``message`` says why.  An error only where a parser meets it, since the
+    preprocessor may drop it."""
+
+    __slots__ = ("message",)
+
+    def __init__(
+        self, message: str, source: Source, offset: int, expansion: Token | None = None
+    ) -> None:
+        super().__init__("junk", "", source, offset, expansion)
+        self.message = message
+
+    def expanded(self, invocation: Token) -> Token:
+        """This junk as the macro invocation ``invocation`` produced it."""
+        return JunkToken(self.message, self.source, self.offset, invocation)
+
+
+_ESCAPES = {n: f"\\{n:03o}" for n in (*range(32), 127)}
+_ESCAPES.update({7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r"})
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters as escapes: fit for one line of a message."""
+    return text.translate(_ESCAPES)
