@@ -10,6 +10,7 @@ from pystap.ir.types import Global, LocalVar, Ty
 
 if TYPE_CHECKING:
     from pystap.ir.ops import Expr, Stmt
+    from pystap.ir.regex import Dfa, TaggedDfa
 
 __all__ = ["Function", "Handler", "Limits", "Module", "Position", "Probe", "Regex"]
 
@@ -57,11 +58,16 @@ class Limits:
 
 @dataclass(slots=True)
 class Regex:
-    """A compiled pattern; DFA tables are added by pystap.ir.regex."""
+    """A compiled pattern.
+
+    ``groups`` counts the whole match too.  ``dfa`` is a TaggedDfa when the module has an
+    intrinsic that asks for groups (``matched``, ``ngroups``), else a Dfa; None only in modules
+    made by hand.
+    """
 
     pattern: str
-    groups: int = 0
-    dfa: object | None = None
+    groups: int = 1
+    dfa: Dfa | TaggedDfa | None = None
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
 from pystap.ir.lower import expr as lower_expr
 from pystap.ir.lower import stmt as lower_stmt
+from pystap.ir.lower.patterns import compile_patterns
 from pystap.ir.lower.scope import Frame, Shared, refuse, ty_of
 from pystap.ir.module import Function, Handler, Limits, Module, Probe
 from pystap.ir.types import Ty
@@ -59,6 +60,7 @@ def translate(program: Program, options: Options, limits: Limits) -> Module:
     known = [shared.functions[s] for s in program.functions if s in shared.functions]
     others = [f for f in shared.functions.values() if f not in set(known)]
     module.functions = known + others
+    compile_patterns(module, shared.patterns)
     return module
 
 

@@ -178,7 +178,7 @@ def _compare(frame: Frame, expr: ast.Compare) -> ops.Expr:
 
 def _regex(frame: Frame, expr: ast.RegexMatch) -> ops.Expr:
     operand = value(frame, expr.left)
-    return ops.Match(frame.shared.regex(expr.pattern.value), operand, expr.negated)
+    return ops.Match(frame.shared.regex(expr.pattern), operand, expr.negated)
 
 
 def _ternary(frame: Frame, expr: ast.Ternary) -> ops.Expr:

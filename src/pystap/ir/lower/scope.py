@@ -36,6 +36,7 @@ class Shared:
         self.module = module
         self.summaries = Summaries()
         self.functions: dict[FunctionSymbol, Function] = {}
+        self.patterns: list[Token] = []  # where each of module.regexes stands
         self._make_function = make_function
         self._globals: dict[GlobalSymbol, Global] = {}
         self._positions: dict[Position, int] = {}
@@ -63,12 +64,13 @@ class Shared:
             self.module.positions.append(position)
         return index
 
-    def regex(self, pattern: str) -> int:
+    def regex(self, pattern: ast.String) -> int:
         """Index of a pattern."""
-        index = self._regexes.get(pattern)
+        index = self._regexes.get(pattern.value)
         if index is None:
-            index = self._regexes[pattern] = len(self.module.regexes)
-            self.module.regexes.append(Regex(pattern))
+            index = self._regexes[pattern.value] = len(self.module.regexes)
+            self.module.regexes.append(Regex(pattern.value))
+            self.patterns.append(pattern.tok)
         return index
 
     def add_global(self, symbol: GlobalSymbol, init: int | str) -> None:
