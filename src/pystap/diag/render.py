@@ -13,12 +13,10 @@ A warning has its source line indented by one.  Hints are a further line, indent
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from pystap.diag.diagnostic import Diagnostic, Diagnostics
 from pystap.lang.tokens import Token, printable
-
-if TYPE_CHECKING:
-    from pystap.diag.diagnostic import Diagnostic, Diagnostics
 
 _ERROR: Final = "01;31"
 _WARNING: Final = "00;33"
@@ -51,7 +49,7 @@ def render_all(
     Unless ``verbose``, of several with the same severity and message only the first is shown and
     the others are counted at the end.
     """
-    items: Iterable[Diagnostic] = getattr(diags, "items", diags)  # type: ignore[assignment]
+    items: Iterable[Diagnostic] = diags.items if isinstance(diags, Diagnostics) else diags
     painter = _Painter(color)
     parts: list[str] = []
     seen: set[tuple[str, str]] = set()
