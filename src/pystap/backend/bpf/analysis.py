@@ -11,6 +11,7 @@ from pystap.ir.types import Ty
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function, Handler, Module
+    from pystap.ir.types import Global
 
 Captured = tuple[str, int]
 
@@ -40,7 +41,7 @@ def walk(node: object) -> Iterator[object]:
 class Facts:
     """What a handler or function does, itself and through the functions it calls."""
 
-    __slots__ = ("actions", "callees", "captured", "fails", "loops", "nexts", "prints", "size")
+    __slots__ = ("actions", "callees", "captured", "fails", "loops", "nexts", "prints", "samples", "size")
 
     def __init__(self) -> None:
         self.callees: list[Function] = []
@@ -50,6 +51,7 @@ class Facts:
         self.fails = False  # may end with a pending error
         self.nexts = False  # executes ``next`` (itself)
         self.prints = False  # may put something into the output
+        self.samples: set[int] = set()  # aggregates samples are added to, by index
         self.size = 0  # operations
 
 
@@ -82,12 +84,24 @@ class Analysis:
         facts = self.facts(body)
         return limits.time_limits and (facts.loops or facts.actions > limits.maxaction)
 
+    def stat_levels(self, var: Global) -> set[int]:
+        """Context levels of the probes whose handlers add samples to an aggregate."""
+        from pystap.backend.bpf.levels import level_of
+
+        handlers = self._module.handlers
+        return {
+            level_of(probe.attach)
+            for probe in self._module.probes
+            if var.index in self.facts(handlers[probe.handler]).samples
+        }
+
     def _take_over(self, facts: Facts, callee: Facts) -> None:
         facts.captured |= callee.captured
         facts.actions += callee.actions
         facts.loops |= callee.loops
         facts.fails |= callee.fails
         facts.prints |= callee.prints
+        facts.samples |= callee.samples
 
     def _collect(self, facts: Facts, body: list[ops.Stmt]) -> None:
         for node in walk(body):
@@ -108,6 +122,8 @@ class Analysis:
                 case ops.Action(count):
                     facts.actions += count
                     facts.fails = True
+                case ops.StatAdd(var):
+                    facts.samples.add(var.index)
                 case ops.Emit(_, args):
                     facts.prints = True
                     self._note_item(args)

@@ -9,10 +9,13 @@ from pystap.backend.bpf import (
     calls,
     expressions,
     globals_,
+    histograms,
     layout,
     loops,
+    maps,
     output,
     statements,
+    stats,
     strings,
 )
 from pystap.backend.bpf.analysis import Analysis
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.facts import KernelFacts
     from pystap.ir.module import Module, Probe
 
-_CONSTRUCTS: Final = (catching, calls, expressions, globals_, loops, output, statements, strings)
+_CONSTRUCTS: Final = (
+    catching, calls, expressions, globals_, histograms, loops, maps, output, statements, stats,
+    strings,
+)  # fmt: skip
 
 _SYSCALL: Final = 31
 
@@ -47,8 +53,9 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
                 entry = Entry(unit, b, LEVEL_SESSION)
                 emit_handler(unit, b, module.handlers[probe.handler], entry, index)
             entries.append((name, index))
-    for late in unit.late:
+    for late in unit.late:  # may grow meanwhile
         late()
+    described = _globals(unit)
     obj = BpfObject(binding.compile_object(unit.text()))
     btf, types = _btf(unit, obj)
     rodata = unit.rodata_map(obj.rodata)
@@ -69,7 +76,7 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
         tuple(unit.formats),
         tuple(module.positions),
         tuple(unit.messages),
-        _globals(unit),
+        described,
         module.limits.maxerrors,
         module.limits.maxskipped,
         module.limits.suppress_handler_errors,
@@ -77,7 +84,15 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
 
 
 def _globals(unit: Unit) -> tuple[GlobalInfo, ...]:
-    return tuple(globals_.describe(unit, g) for g in unit.module.globals if g.kind == "scalar")
+    described = []
+    for var in unit.module.globals:
+        if var.kind == "array":
+            described.append(maps.describe(unit, var))
+        elif var.stats is not None:
+            described.append(stats.describe(unit, var))
+        else:
+            described.append(globals_.describe(unit, var))
+    return tuple(described)
 
 
 def _btf(unit: Unit, obj: BpfObject) -> tuple[bytes, dict[str, int]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
 _INLINE_LITERAL = 64  # longest literal (with NUL) stored as immediate words
+_INLINE_COPY = 128  # most bytes copied or cleared word by word
 
 
 class Text(NamedTuple):
@@ -114,9 +115,26 @@ def store_bytes(s: Scope, data: bytes, ptr: Value) -> None:
 
 
 def fill_zero(s: Scope, ptr: Value, size: int) -> None:
-    """Zero ``size`` bytes, a multiple of 8."""
-    for at in range(0, size, 1024):
-        s.b.memset(s.b.at(ptr, at), 0, min(1024, size - at), align=8)
+    """Zero ``size`` bytes, a multiple of 8.
+
+    Not by memset: LLVM joins neighbouring ones until they need a library call.
+    """
+    b = s.b
+    if size > _INLINE_COPY:
+        b.helper(helpers.PROBE_READ_KERNEL, "i64", ptr, size, b.data(bytes(size)))
+        return
+    for at in range(0, size, 8):
+        b.store(0, ptr, at)
+
+
+def copy_words(s: Scope, source: Value, target: Value, size: int) -> None:
+    """Copy ``size`` bytes, a multiple of 8."""
+    b = s.b
+    if size > _INLINE_COPY:
+        b.helper(helpers.PROBE_READ_KERNEL, "i64", target, size, source)
+        return
+    for at in range(0, size, 8):
+        b.store(b.load("i64", source, at), target, at)
 
 
 @emit.emits_string(ops.Local, ops.GlobalGet)
