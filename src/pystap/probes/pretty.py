@@ -56,6 +56,8 @@ class _Text:
         text = "".join(self.format)
         if not self.args:
             return _string(text.replace("%%", "%"), self.tok)
+        if text == "%s":
+            return self.args[0]
         return ast.Print(
             tok=self.tok,
             type="string",

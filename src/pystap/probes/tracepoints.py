@@ -73,7 +73,7 @@ def _match(tracepoint: Tracepoint, system: str) -> Match:
 
 
 def _systems() -> dict[str, str] | None:
-    from pystap.kernel.tracefs import event_systems
+    from pystap.kernel.event_systems import event_systems
 
     return event_systems()
 

@@ -1,0 +1,247 @@
+"""What is known of each system call, and its compact form for decoders in the kernel.
+
+Kinds of arguments, with what follows the dot:
+
+==============  ==================================================================
+``none``        not shown (the upper half of an offset)
+``int uint``    32-bit number, signed or unsigned
+``long ulong``  64-bit number, signed or unsigned
+``hex``         hexadecimal
+``ptr``         an address, hexadecimal
+``oct``         octal with a leading 0
+``path``        address of a string, shown quoted
+``buf.N``       address of bytes, as many as argument N says; the first 32 quoted
+``dirfd``       file descriptor or AT_FDCWD
+``flags.T``     names of table T joined by ``|``, the rest hexadecimal
+``oflags.T``    the same with the rest octal
+``enum.T``      a name of table T, or the number
+``sockopt.N``   a socket option, by name when argument N is SOL_SOCKET
+``protocol.N``  a protocol, by name when argument N is AF_INET or AF_INET6
+``openmode.N``  octal, shown when argument N has O_CREAT or O_TMPFILE
+``sockaddr.N``  a socket address of as many bytes as argument N says
+``timespec``    ``[SECONDS.NANOSECONDS]``; ``timespec2``: two of them
+``timeval``     ``[SECONDS.MICROSECONDS]``; ``timeval2``: two of them
+``itimerspec``  interval and value: ``[0.000000000,1.500000000]``; ``itimerval``: microseconds
+``sigset``      ``[SIGINT|SIGTERM]``, ``[EMPTY]``
+``sigaction``   ``{HANDLER, FLAGS, RESTORER, [MASK]}``
+``rlimit``      ``[SOFT,HARD]``
+``argv``        ``["a", "b"]``, at most 16 strings
+``envp``        ``[/* N vars */]``, counted up to 512
+==============  ==================================================================
+
+Results are decimal, or ``-2 (ENOENT)`` for errors; ``ptr``: hexadecimal, ``oct``: octal,
+``ulong``: unsigned decimal.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_DATA: Final = Path(__file__).parent / "data" / "syscalls.txt"
+
+KINDS: Final = (
+    "none", "int", "uint", "long", "ulong", "hex", "ptr", "oct", "path", "buf", "dirfd", "flags",
+    "oflags", "enum", "sockopt", "protocol", "openmode", "sockaddr", "timespec", "timespec2",
+    "timeval", "timeval2", "itimerspec", "itimerval", "sigset", "sigaction", "rlimit", "argv",
+    "envp",
+)  # fmt: skip
+RESULTS: Final = ("int", "ptr", "oct", "ulong")
+
+# Tables that kinds use without naming them.
+IMPLIED_TABLES: Final = {
+    "dirfd": ("dirfd",),
+    "sockopt": ("socket_option",),
+    "protocol": ("socket_protocol",),
+    "sockaddr": ("address_family",),
+    "sigset": ("signal_set",),
+    "sigaction": ("sa_flags", "signal_set"),
+}
+
+
+class Argument(NamedTuple):
+    """One argument.
+
+    ``names`` are script variables with its number, ``texts`` those with its text, ``raw`` those
+    with the unquoted string it points to.  ``parameter`` and ``ctype`` are the kernel's own.
+    """
+
+    kind: str
+    param: str  # of the kind: a table, or the index of an argument
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    raw: tuple[str, ...]
+    parameter: str
+    ctype: str
+
+
+class Syscall(NamedTuple):
+    """One system call; ``point`` is its name in probe points."""
+
+    number: int
+    name: str
+    point: str
+    arguments: tuple[Argument, ...]
+    result: str
+
+
+@lru_cache(maxsize=1)
+def syscalls() -> tuple[Syscall, ...]:
+    """All of them, by number."""
+    lines = _DATA.read_text(encoding="ascii").splitlines()
+    return tuple(_parse(line) for line in lines if line and not line.startswith("#"))
+
+
+@lru_cache(maxsize=1)
+def by_number() -> dict[int, Syscall]:
+    """Number -> system call."""
+    return {call.number: call for call in syscalls()}
+
+
+def _parse(line: str) -> Syscall:
+    head, arguments, prototype, *result = (part.strip() for part in line.split("|"))
+    number, _, names = head.partition(" ")
+    name, _, point = names.partition("=")
+    declared = prototype.split(", ") if prototype else []
+    parsed = tuple(
+        _argument(argument, declaration)
+        for argument, declaration in zip(arguments.split(), declared, strict=True)
+    )
+    return Syscall(int(number), name, point or name, parsed, result[0] if result else "int")
+
+
+def _argument(text: str, declaration: str) -> Argument:
+    variables, _, kind = text.partition(":")
+    kind, _, param = kind.partition(".")
+    ctype, _, parameter = declaration.rpartition(" ")
+    names, *extra = variables.split("+")
+    listed = tuple(name for name in names.split("/") if name != "-")
+    split = _string_variables if kind in ("path", "argv", "envp") else _number_variables
+    numbers, texts = split(kind, listed, tuple(extra))
+    raw = tuple(f"{name}_unquoted" for name in texts) if kind == "path" else ()
+    return Argument(kind, param, numbers, texts, raw, parameter, ctype)
+
+
+def _string_variables(
+    kind: str, names: tuple[str, ...], extra: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """``filename`` is the text and ``filename_uaddr`` the address."""
+    texts = tuple(name for name in names if not name.endswith("_uaddr"))
+    addresses = tuple(name for name in names if name.endswith("_uaddr"))
+    if kind == "path":
+        addresses += tuple(f"{name}_uaddr" for name in texts)
+    return addresses, texts + extra
+
+
+def _number_variables(
+    kind: str, names: tuple[str, ...], extra: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """``flags`` is the number and ``flags_str`` the text, where there is more to show."""
+    if kind in ("none", "int", "uint", "long", "ulong", "hex", "ptr", "oct", "openmode"):
+        return names, extra
+    texts = tuple(f"{name.removesuffix('_uaddr')}_str" for name in names)
+    return names, texts + extra
+
+
+# --- the compact form ---------------------------------------------------------------------------
+
+# Numbers from 0 have a slot each, whether there is such a system call or not.
+SLOTS: Final = 512
+NAME_BYTES: Final = 32
+
+# One slot: number of arguments, index of the result in RESULTS, then for each of six arguments
+# its kind (index in KINDS) and parameter (index of a table or of an argument), and padding.
+SLOT: Final = struct.Struct("<BB12s2x")
+# One table: index of its first entry, number of entries, and 1 for flags or 0 for names.
+TABLE: Final = struct.Struct("<HHHxx")
+# One entry: mask (0 for the text of a value without flags), value, then place and length of its
+# name among the names.  Names of numbers have a mask of 32 bits.
+ENTRY: Final = struct.Struct("<QQHHxxxx")
+
+
+class Encoded(NamedTuple):
+    """The tables for a decoder in the kernel, little endian; see SLOT, TABLE and ENTRY.
+
+    ``names`` has SLOTS names of NAME_BYTES bytes, ``result_names`` are errors (as a table of its
+    own, the last one).  ``implied`` gives the index of the tables that kinds use by themselves.
+    """
+
+    slots: bytes
+    names: bytes
+    tables: bytes
+    entries: bytes
+    texts: bytes
+    implied: dict[str, int]
+    entry_count: int
+    longest: int  # bytes of the longest text of an entry
+
+
+@lru_cache(maxsize=1)
+def encoded() -> Encoded:
+    """The compact form of everything: about 8 KB of slots, 16 KB of names, 50 KB of tables."""
+    order = _table_order()
+    tables, entries, texts = _encode_tables(order)
+    slots = bytearray(SLOTS * SLOT.size)
+    names = bytearray(SLOTS * NAME_BYTES)
+    for call in syscalls():
+        kinds = b"".join(_encode_argument(argument, order) for argument in call.arguments)
+        packed = SLOT.pack(len(call.arguments), RESULTS.index(call.result), kinds)
+        slots[call.number * SLOT.size : (call.number + 1) * SLOT.size] = packed
+        name = call.name.encode("ascii").ljust(NAME_BYTES, b"\0")
+        names[call.number * NAME_BYTES : (call.number + 1) * NAME_BYTES] = name
+    implied = {name: order[name] for name in _implied()}
+    longest = max(ENTRY.unpack_from(entries, at)[3] for at in range(0, len(entries), ENTRY.size))
+    return Encoded(
+        bytes(slots),
+        bytes(names),
+        tables,
+        entries,
+        texts,
+        implied,
+        len(entries) // ENTRY.size,
+        longest,
+    )
+
+
+def _implied() -> list[str]:
+    return [*dict.fromkeys(name for names in IMPLIED_TABLES.values() for name in names), "errno"]
+
+
+def _table_order() -> dict[str, int]:
+    """Table -> index, in order of first use."""
+    named = (a.param for c in syscalls() for a in c.arguments if a.kind in _BY_TABLE)
+    return {name: index for index, name in enumerate(dict.fromkeys([*_implied(), *named]))}
+
+
+_BY_TABLE: Final = ("flags", "oflags", "enum")
+
+
+def _encode_argument(argument: Argument, order: dict[str, int]) -> bytes:
+    if argument.kind in _BY_TABLE:
+        param = order[argument.param]
+    else:
+        param = int(argument.param or 0)
+    return bytes((KINDS.index(argument.kind), param))
+
+
+def _encode_tables(order: dict[str, int]) -> tuple[bytes, bytes, bytes]:
+    from pystap.ir.tables import TABLES, FlagTable
+
+    tables, entries, texts = bytearray(), bytearray(), bytearray()
+    count = 0
+    for name in order:
+        table = TABLES[name]
+        rows: list[tuple[int, int, str]]
+        if isinstance(table, FlagTable):
+            rows = [(flag.mask, flag.value, flag.name) for flag in table.flags]
+            rows += [(0, 0, table.zero)] if table.zero else []
+        else:
+            rows = [(0xFFFF_FFFF, n & 0xFFFF_FFFF, label) for n, label in table.names.items()]
+        tables += TABLE.pack(count, len(rows), isinstance(table, FlagTable))
+        count += len(rows)
+        for mask, value, label in rows:
+            entries += ENTRY.pack(mask, value, len(texts), len(label))
+            texts += label.encode("ascii")
+    return bytes(tables), bytes(entries), bytes(texts)
