@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf.layout import CALL_SLOTS, round_up
@@ -41,7 +41,7 @@ def walk(node: object) -> Iterator[object]:
 class Facts:
     """What a handler or function does, itself and through the functions it calls."""
 
-    __slots__ = ("actions", "callees", "captured", "fails", "loops", "nexts", "prints", "samples", "size")
+    __slots__ = ("actions", "callees", "captured", "fails", "iterates", "loops", "nexts", "prints", "samples", "size")
 
     def __init__(self) -> None:
         self.callees: list[Function] = []
@@ -52,6 +52,7 @@ class Facts:
         self.nexts = False  # executes ``next`` (itself)
         self.prints = False  # may put something into the output
         self.samples: set[int] = set()  # aggregates samples are added to, by index
+        self.iterates: set[int] = set()  # arrays iterated over, by index
         self.size = 0  # operations
 
 
@@ -62,6 +63,7 @@ class Analysis:
         self._facts: dict[int, Facts] = {}
         self._active: list[int] = []
         self._module = module
+        self._foreach: dict[int, int] = {}
         self.calls: dict[int, int] = {}  # id of a function: number of call sites
         self.max_string = round_up(module.limits.maxstringlen)
         self.largest_item = _ERROR_ITEM + round_up(4 + self.max_string) + 8
@@ -86,13 +88,24 @@ class Analysis:
 
     def stat_levels(self, var: Global) -> set[int]:
         """Context levels of the probes whose handlers add samples to an aggregate."""
+        return self._levels(lambda facts: var.index in facts.samples)
+
+    def foreach_levels(self, var: Global) -> set[int]:
+        """Context levels of the probes whose handlers iterate over an array."""
+        return self._levels(lambda facts: var.index in facts.iterates)
+
+    def foreach_count(self, var: Global) -> int:
+        """How many foreach statements over an array there are."""
+        return self._foreach.get(var.index, 0)
+
+    def _levels(self, test: Callable[[Facts], bool]) -> set[int]:
         from pystap.backend.bpf.levels import level_of
 
         handlers = self._module.handlers
         return {
             level_of(probe.attach)
             for probe in self._module.probes
-            if var.index in self.facts(handlers[probe.handler]).samples
+            if test(self.facts(handlers[probe.handler]))
         }
 
     def _take_over(self, facts: Facts, callee: Facts) -> None:
@@ -102,6 +115,7 @@ class Analysis:
         facts.fails |= callee.fails
         facts.prints |= callee.prints
         facts.samples |= callee.samples
+        facts.iterates |= callee.iterates
 
     def _collect(self, facts: Facts, body: list[ops.Stmt]) -> None:
         for node in walk(body):
@@ -115,8 +129,12 @@ class Analysis:
                     facts.fails |= len(targets) > 1 or node.pos >= 0
                 case ops.ContextValue(kind, index):
                     facts.captured.add((kind, index))
-                case ops.Loop() | ops.Foreach() | ops.ForeachHist():
+                case ops.Loop() | ops.ForeachHist():
                     facts.loops = facts.fails = True
+                case ops.Foreach(var):
+                    facts.loops = facts.fails = True
+                    facts.iterates.add(var.index)
+                    self._foreach[var.index] = self._foreach.get(var.index, 0) + 1
                 case ops.Next():
                     facts.nexts = True
                 case ops.Action(count):

@@ -8,6 +8,7 @@ from pystap.backend.bpf import (
     catching,
     calls,
     expressions,
+    foreach,
     globals_,
     histograms,
     layout,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pystap.ir.module import Module, Probe
 
 _CONSTRUCTS: Final = (
-    catching, calls, expressions, globals_, histograms, loops, maps, output, statements, stats,
+    catching, calls, expressions, foreach, globals_, histograms, loops, maps, output, statements, stats,
     strings,
 )  # fmt: skip
 

@@ -295,12 +295,23 @@ def _emit_compare(u: Unit, b: FunctionBuilder) -> None:
         with b.if_(x.ne(y)):
             # Words compare like strings as big-endian numbers, cut behind the first NUL.
             mask = _until_nul(x)
-            big, other = b.bswap(x & mask), b.bswap(y & mask)
-            order = b.select(big.ult(other), b.const("i64", -1), 1)
-            b.ret(b.select(big.eq(other), 0, order))
+            b.ret(big_endian_order(b, x & mask, y & mask))
         with b.if_(_zero_bytes(x).ne(0)):
             b.ret(0)
     b.ret(0)
+
+
+def big_endian_order(b: FunctionBuilder, x: Value, y: Value) -> Value:
+    """-1, 0 or 1 as the bytes of a word sort before, like or after those of another."""
+    one, other = b.bswap(x), b.bswap(y)
+    order = b.select(one.ult(other), b.const("i64", -1), 1)
+    return b.select(one.eq(other), 0, order)
+
+
+def order_word(s: Scope, word: Value) -> Value:
+    """A long that sorts like the first eight bytes of a string, given as a word."""
+    word = word & _until_nul(word)
+    return s.b.bswap(word) ^ -(1 << 63)
 
 
 def _zero_bytes(word: Value) -> Value:

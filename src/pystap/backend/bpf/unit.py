@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.analysis import Analysis
     from pystap.backend.bpf.calls import Compiled
     from pystap.backend.bpf.facts import KernelFacts
+    from pystap.backend.bpf.foreach import Snapshots
     from pystap.backend.bpf.maps import ArrayLayout
     from pystap.backend.bpf.stats import StatLayout
     from pystap.ir import module as ir
@@ -53,6 +54,8 @@ class Unit:
         self._names = 0
         self.arrays: dict[int, ArrayLayout] = {}  # by index of the global
         self.stats: dict[int, StatLayout] = {}
+        self.snapshots: dict[int, Snapshots] = {}
+        self.sort_pairs = 0
         self.functions: dict[int, Compiled] = {}  # by identity of the IR's function
         self.counts_actions = any(analysis.counts_actions(h) for h in module.handlers)
         self.late: list[Callable[[], None]] = []  # what is emitted when all else is

@@ -1,0 +1,213 @@
+"""Heap sort of snapshots, in the kernel.
+
+The sort map holds pairs: what an element is ordered by (a long, always ascending), and a tie
+breaker: the insertion number, and in its low bits which entry of the snapshot it stands for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pystap.backend.bpf import helpers, layout
+from pystap.backend.bpf.loops import run_loop
+from pystap.backend.llvm.values import Operand
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.scope import Scope
+    from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
+
+TIE_BITS: Final = 24  # for the number of an entry
+_MAP: Final = "sort"
+_DEEPEST: Final = TIE_BITS + 1
+# Scratch words: place in the heap, first pair, first entry, number of pairs.
+_AT, _FIRST, _ENTRIES, _COUNT = (layout.SCRATCH + 8 * i for i in range(4))
+
+
+class SortKey(NamedTuple):
+    """A string in the entries that decides between equal first bytes: map, offset, bytes."""
+
+    entries: int
+    offset: int
+    room: int
+    descending: bool
+
+
+class Pair(NamedTuple):
+    """One element of the sort map, loaded."""
+
+    order: Value
+    tie: Value
+
+
+def reserve(u: Unit, pairs: int) -> int:
+    """Number of the first of some new pairs in the sort map."""
+    first = u.sort_pairs
+    u.sort_pairs += pairs
+    index = sort_map(u)
+    u.maps[index] = u.maps[index]._replace(max_entries=u.sort_pairs)
+    return first
+
+
+def sort_map(u: Unit) -> int:
+    """The map of pairs."""
+    return u.add_map(_MAP, _MAP, helpers.MAP_ARRAY, 4, 16, 0)
+
+
+def sort(s: Scope, first: Value, entries: Value, count: Value, key: SortKey | None) -> None:
+    """Sort ``count`` pairs from ``first`` on, whose entries begin at number ``entries``."""
+    u = s.u
+    suffix = f"{key.entries}.{key.offset}.{int(key.descending)}" if key else "longs"
+    name = u.function(
+        f"sort.{suffix}",
+        ["index", "first", "entries", "count"],
+        lambda b: _emit_sort(u, key, suffix, b),
+    )
+    s.b.call(name, s.header(layout.INDEX), first, entries, count)
+
+
+def _emit_sort(u: Unit, key: SortKey | None, suffix: str, b: FunctionBuilder) -> None:
+    from pystap.backend.bpf.programs import runtime_scope
+
+    index, first, entries, count = b.args
+    s = runtime_scope(u, b, index)
+    sift = u.function(
+        f"sift.{suffix}",
+        ["index", "root", "count"],
+        lambda fb: _emit_sift(u, key, suffix, fb),
+    )
+    with b.if_(count.ult(2)):
+        b.ret(0)
+    s.set_header(_FIRST, first)
+    s.set_header(_ENTRIES, entries)
+    s.set_header(_COUNT, count)
+
+    def heapify(inner: Scope, i: Value) -> None:
+        total = inner.header(_COUNT)
+        root = (total >> 1) - 1 - i
+        inner.b.call(sift, inner.header(layout.INDEX), root, total)
+
+    def extract(inner: Scope, i: Value) -> None:
+        c = inner.b
+        last = inner.header(_COUNT) - 1 - i
+        top, bottom = _pair_at(inner, 0), _pair_at(inner, last)
+        inner.leave_if(top.eq(0), "break")
+        inner.leave_if(bottom.eq(0), "break")
+        greatest, moved = _load(inner, top), _load(inner, bottom)
+        _store(inner, greatest, bottom)
+        _store(inner, moved, top)
+        c.call(sift, inner.header(layout.INDEX), 0, last)
+
+    run_loop(s, count >> 1, heapify, "heapify")
+    run_loop(s, count - 1, extract, "extract")
+    b.ret(0)
+
+
+def _pair_at(s: Scope, number: Operand) -> Value:
+    """Address of a pair of the snapshot being sorted, or null."""
+    b = s.b
+    key = b.alloca("i32")
+    b.store((s.header(_FIRST) + number).trunc("i32"), key)
+    return b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(sort_map(s.u)), key)
+
+
+def _load(s: Scope, where: Value) -> Pair:
+    return Pair(s.b.load("i64", where), s.b.load("i64", where, 8))
+
+
+def _store(s: Scope, pair: Pair, where: Value) -> None:
+    s.b.store(pair.order, where)
+    s.b.store(pair.tie, where, 8)
+
+
+def _emit_sift(u: Unit, key: SortKey | None, suffix: str, b: FunctionBuilder) -> None:
+    """Let a pair sink into a heap with the greatest pair on top."""
+    from pystap.backend.bpf.programs import runtime_scope
+
+    index, root, count = b.args
+    s = runtime_scope(u, b, index)
+    start = _pair_at(s, root)
+    with b.if_(start.eq(0)):
+        b.ret(0)
+    sinking = _load(s, start)
+    s.set_header(_AT, root)
+    with b.for_range(0, _DEEPEST):
+        # Read back from memory: the verifier must not follow the values it takes.
+        at = s.header(_AT, volatile=True)
+        child = (at << 1) + 1
+        with b.if_(child.uge(count)):
+            b.break_()
+        here = _pair_at(s, child)
+        with b.if_(here.eq(0)):
+            b.break_()
+        order, tie = b.var("i64", b.load("i64", here)), b.var("i64", b.load("i64", here, 8))
+        chosen = b.var("i64", child)
+        with b.if_((child + 1).ult(count)):
+            other = _pair_at(s, child + 1)
+            with b.if_(other.ne(0)):
+                sibling = _load(s, other)
+                with b.if_(_greater(s, sibling, Pair(order.get(), tie.get()), key)):
+                    order.set(sibling.order)
+                    tie.set(sibling.tie)
+                    chosen.set(child + 1)
+        child_pair = Pair(order.get(), tie.get())
+        with b.if_(_greater(s, child_pair, sinking, key) ^ 1):
+            b.break_()
+        parent = _pair_at(s, at)
+        with b.if_(parent.eq(0)):
+            b.break_()
+        _store(s, child_pair, parent)
+        s.set_header(_AT, chosen.get())
+    final = _pair_at(s, s.header(_AT, volatile=True))
+    with b.if_(final.ne(0)):
+        _store(s, sinking, final)
+    b.ret(0)
+
+
+def _greater(s: Scope, one: Pair, other: Pair, key: SortKey | None) -> Value:
+    """``i1``: ``one`` comes after ``other``."""
+    b = s.b
+    result = b.var("i1")
+    with b.if_else(one.order.ne(other.order)) as (differ, same):
+        with differ:
+            result.set(one.order.sgt(other.order))
+        with same:
+            rest = one.tie.ugt(other.tie)
+            if key is None:
+                result.set(rest)
+            else:
+                order = _compare_entries(s, one, other, key)
+                result.set(b.select(order.eq(0), rest, order.sgt(0)))
+    return result.get()
+
+
+def _compare_entries(s: Scope, one: Pair, other: Pair, key: SortKey) -> Value:
+    u, b = s.u, s.b
+    mask = (1 << TIE_BITS) - 1
+    name = u.function(
+        f"entries.{key.entries}.{key.offset}.{int(key.descending)}",
+        ["one", "other"],
+        lambda fb: _emit_compare_entries(u, key, fb),
+    )
+    first = s.header(_ENTRIES)
+    return b.call(name, first + (one.tie & mask), first + (other.tie & mask))
+
+
+def _emit_compare_entries(u: Unit, key: SortKey, b: FunctionBuilder) -> None:
+    """Order of two entries by a string padded with zeros, beyond its first word."""
+    from pystap.backend.bpf.strings import big_endian_order
+
+    where = []
+    for number in b.args:
+        slot = b.alloca("i32")
+        b.store(number.trunc("i32"), slot)
+        found = b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(key.entries), slot)
+        with b.if_(found.eq(0)):
+            b.ret(0)
+        where.append(b.at(found, key.offset))
+    with b.for_range(8, key.room, 8) as at:
+        one, other = (b.load("i64", b.at(w, at)) for w in where)
+        with b.if_(one.ne(other)):
+            order = big_endian_order(b, one, other)
+            b.ret(-order if key.descending else order)
+    b.ret(0)
