@@ -36,13 +36,12 @@ class Front:
             options.tapset_dirs,
             cache_dir=cache_directory(options),
         )
-        self.macros = self.tapset.macros
         self.probe_env: ProbeEnv = make_probe_env(options, self.diags)
 
     def parse(self, source: Source) -> ast.File:
         from pystap.lang.parser import parse
 
-        return parse(source, self.environment, self.diags, self.macros)
+        return parse(source, self.environment, self.diags, self.tapset.macros)
 
     def print_diagnostics(self, verbose: int) -> list[str]:
         """Print everything reported so far; the texts of the warnings, for the cache."""
@@ -154,10 +153,10 @@ def _analyze(front: Front, files: list[ast.File], report: PassReport) -> Program
 
 
 def _lower(front: Front, program: Program) -> Module:
-    from pystap.ir.limits import limits_from
+    from pystap.ir.limits import limits_of
     from pystap.ir.lower import lower
 
-    return lower(program, front.options, limits_from(front.options))
+    return lower(program, front.options, limits_of(front.options))
 
 
 def _compile(module: Module, front: Front, report: PassReport) -> Artifact | None:
@@ -186,10 +185,7 @@ def _files(front: Front, artifact: Artifact) -> list[str]:
     from pystap.probes.attach import Uprobe
 
     probed = {p.attach.path for p in artifact.probes if isinstance(p.attach, Uprobe)}
-    return [
-        os.path.realpath(f)
-        for f in (*front.tapset.used_files, *front.macros.used_files, *sorted(probed))
-    ]
+    return [os.path.realpath(f) for f in (*front.tapset.used_files, *sorted(probed))]
 
 
 def _print_tree(files: list[ast.File]) -> None:
