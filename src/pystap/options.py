@@ -8,10 +8,10 @@ class Options:
 
     __slots__ = (
         "args", "cmd", "color", "compatible", "defines", "disable_cache", "extra_scripts",
-        "global_inits", "global_var_display", "guru", "keep", "last_pass", "listing",
+        "global_inits", "global_var_display", "guru", "last_pass", "listing",
         "listing_vars", "module_name", "output", "poison_cache", "runtime", "script",
         "script_file", "skip_badvars", "suppress_handler_errors", "suppress_time_limits",
-        "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout", "timing",
+        "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout",
         "unoptimized", "verbose", "warnings_are_errors",
     )  # fmt: skip
 
@@ -27,8 +27,6 @@ class Options:
         self.unoptimized = False
         self.suppress_warnings = False
         self.warnings_are_errors = False
-        self.keep = False
-        self.timing = False
         self.tapset_dirs: list[str] = []  # -I
         self.defines: dict[str, str] = {}  # -D
         self.global_inits: dict[str, str] = {}  # -G

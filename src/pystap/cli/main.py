@@ -11,6 +11,7 @@ from pystap.cli.report import PassReport, complain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystap.options import Options
+    from pystap.session.cache import Entry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +65,7 @@ def _run(options: Options) -> int:
     return run_artifact(options, entry, report)
 
 
-def _translated(options: Options, name: str, text: str, report: PassReport) -> object:
+def _translated(options: Options, name: str, text: str, report: PassReport) -> Entry | int:
     """A cache entry for the script, made now or earlier; or an exit status."""
     from pystap.session import cache
 

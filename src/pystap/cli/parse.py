@@ -45,7 +45,7 @@ LONG = {
 }
 
 # Parts of SystemTap's command line that this version does not serve.
-UNSUPPORTED_SHORT = set("RraPbiqdFSBJjs")
+UNSUPPORTED_SHORT = set("RraPbiqdFSBJjskt")
 UNSUPPORTED_LONG = frozenset(
     (
         *("interactive", "prologue-searching", "check-version", "privilege", "unprivileged"),
@@ -314,12 +314,10 @@ _SHORT_ACTIONS: dict[str, Callable[[Options, str], None]] = {
     "E": _extra,
     "I": _append_dir,
     "o": _set("output"),
-    "k": _flag("keep"),
     "g": _flag("guru"),
     "u": _flag("unoptimized"),
     "w": _flag("suppress_warnings"),
     "W": _flag("warnings_are_errors"),
-    "t": _flag("timing"),
     "c": _command,
     "x": _pid,
     "D": _define,

@@ -28,9 +28,8 @@ Options:
   -x PID           set target() to PID, end when it ends
   -T SECONDS       end after that time
   -g               guru mode
-  -u               do not optimise         -k               keep intermediate files
+  -u               do not optimise         -m NAME          name of the program file of -p4
   -w               hide warnings           -W               warnings are errors
-  -t               report probe timing     -m NAME          name of the program file of -p4
   --runtime=NAME   bpf (default) or reference
   --skip-badvars   context variables that cannot be resolved read as 0
   --suppress-handler-errors    keep going after run-time errors

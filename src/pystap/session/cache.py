@@ -64,7 +64,6 @@ def key(options: Options, script: str) -> str:
         options.unoptimized,
         options.suppress_warnings,
         options.warnings_are_errors,
-        options.timing,
         sorted(options.defines.items()),
         sorted(options.global_inits.items()),
         options.cmd,
