@@ -245,10 +245,6 @@ class Reassembler:
             return [record]
         return [*self._pending.pop(context, ()), record]
 
-    def waiting(self, record: bytes) -> bool:
-        """Whether earlier records of this record's handler are held back."""
-        return int.from_bytes(record[:WORD], "little") & _CONTEXT in self._pending
-
     def contexts(self) -> list[tuple[int, int]]:
         """(cpu, level) of handlers that have not finished yet."""
         return [(key & 0xFFFF, key >> 24) for key in self._pending]
