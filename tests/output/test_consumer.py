@@ -129,6 +129,18 @@ def test_histograms_and_quoting_in_between(session: Session) -> None:
     assert session.text() == (b"5\n" + table + b'\\"\\n\n') * 3
 
 
+def test_texts_larger_than_any_buffer(engine: str) -> None:
+    session = Session(engine, ring=FakeRing(1 << 21))
+    text = random.Random(1).randbytes(700_000)
+    session.ring.put(number(1))
+    session.ring.put(pack_record([pack_item(TEXT, [text])]))
+    session.ring.put(number(2))
+    assert session.consumer.drain() == 3
+    assert session.text() == b"1\n<" + text + b">2\n"
+    session.consumer.close()
+    os.close(session.file)
+
+
 def test_a_handlers_output_stays_together(session: Session) -> None:
     def part(text: bytes, cpu: int, more: bool, level: int = 0) -> bytes:
         return pack_record([pack_item(TEXT, [text])], cpu, level, more)

@@ -196,6 +196,17 @@ def test_output_larger_than_its_buffer(native_code: NativeCode) -> None:
     assert (result, output) == (abi.PYTHON, b"")
 
 
+@pytest.mark.parametrize("text", ["%s", "%3s", "%M", "%-9m"])
+def test_strings_larger_than_the_buffer(native_code: NativeCode, text: str) -> None:
+    fmt = parse_format(text)
+    for size in (30_000, 140_000, 300_000):
+        record = pack_record([pack_item(0, [b"x" * size])])
+        result, output, _ = run_native(native_code, [fmt], [record], FakeRing(1 << 19))
+        fits = len(render(fmt, [b"x" * size])) < abi.OUT_SIZE - 5000
+        expected = (abi.DONE, render(fmt, [b"x" * size])) if fits else (abi.PYTHON, b"")
+        assert (result, output) == expected
+
+
 GUARD_FORMATS = ["%d %s %d\n", "%s%s", "%-20s%*d%.*s", "%M %m %b %5c", "long literal text %x", ""]
 
 
@@ -236,6 +247,8 @@ def random_record(rng: random.Random, formats: list[Format]) -> bytes:
             rng.randbytes(rng.randrange(24)) if kind == "s" else rng.getrandbits(64)
             for kind in argument_kinds(formats[number])
         ]
+        if rng.random() < 0.2:
+            del args[rng.randrange(len(args) + 1) :]
         items.append(pack_item(number, args))
     return pack_record(items)
 
