@@ -37,11 +37,110 @@ def infer_bounds(module: Module) -> None:
         pass
 
 
+class Sizes:
+    """Sizes of string expressions by the bounds that variables have at the moment."""
+
+    def __init__(self, module: Module) -> None:
+        self.limit = module.limits.maxstringlen
+        self.points = 1 + max((len(p.point) for p in module.probes), default=0)
+        self.names = 1 + max((len(p.name) for p in module.probes), default=0)
+
+    def bound(self, expr: ops.Expr) -> int:
+        """Bytes a string value can need once it is cut to MAXSTRINGLEN."""
+        return min(self.size(expr), self.limit)
+
+    def size(self, expr: ops.Expr) -> int:
+        """Bytes a string value can need, the limit not applied."""
+        match expr:
+            case ops.StrConst(text):
+                return len(text) + 1
+            case ops.Local(var):
+                return var.bound
+            case ops.GlobalGet(g) | ops.MapGet(g):
+                return g.bound
+            case ops.Cond(_, yes, no):
+                return max(self.bound(yes), self.bound(no))
+            case ops.Concat(parts):
+                return 1 + sum(self.bound(p) - 1 for p in parts)
+            case ops.Seq(_, value):
+                return self.bound(value)
+            case ops.Call(targets):
+                return max(t.bound for t in targets)
+            case ops.Sprint(fmt, args):
+                return self._formatted(fmt.directives, args)
+            case ops.Intrinsic():
+                return self._intrinsic(expr)
+            case _:
+                return self.limit
+
+    def _intrinsic(self, expr: ops.Intrinsic) -> int:
+        """An intrinsic's result; some depend on their arguments."""
+        args = expr.args
+        match expr.name:
+            case "pp" | "ppfunc":
+                return self.points
+            case "pn":
+                return self.names
+            case "substr":
+                return min(self.bound(args[0]), self._count(args[2]))
+            case "kernel_string" | "user_string" | "kernel_bytes" | "user_bytes":
+                return self._count(args[1])
+            case "kernel_string_or" | "user_string_or":
+                return max(self._count(args[1]), self.bound(args[2]))
+            case "tokenize":
+                return self.bound(args[0]) if args[0] != ops.StrConst("") else self.limit
+            case "text_str":
+                return 1 + _MAX_ESCAPE * (self.bound(args[0]) - 1)
+            case name:
+                return INTRINSICS[name].bound or self.limit
+
+    def _count(self, expr: ops.Expr) -> int:
+        """Bytes for a string of at most ``expr`` characters."""
+        if isinstance(expr, ops.Const):
+            return max(expr.value, 0) + 1
+        return self.limit
+
+    def _formatted(self, directives: tuple[Directive, ...], args: list[ops.Expr]) -> int:
+        """What a format can make."""
+        total = 1
+        rest = iter(args)
+        for d in directives:
+            if not d.conv:
+                total += len(d.text)
+                continue
+            stars = (d.width == STAR) + (d.precision == STAR)
+            for _ in range(stars):
+                next(rest)
+            value = next(rest)
+            if stars:
+                return self.limit
+            total += self._converted(d, value)
+        return total
+
+    def _converted(self, d: Directive, value: ops.Expr) -> int:
+        """Bytes one conversion can make."""
+        precision = d.precision or 0
+        if d.conv in ("s", "m", "M"):
+            size = self.bound(value) - 1
+            if d.precision is not None:
+                size = min(size, d.precision)
+            if d.conv == "M":
+                size *= 2
+            elif d.flag == "#":
+                size *= _MAX_ESCAPE
+        elif d.conv == "c":
+            size = _MAX_ESCAPE if d.flag == "#" else 1
+        else:
+            size = max(_DIGITS[d.conv], precision) + _BASE_PREFIX
+        return max(size, d.width or 0)
+
+
 class _Inference:
     """One run over a module."""
 
     def __init__(self, module: Module) -> None:
         self.module = module
+        self.sizes = Sizes(module)
         self.limit = module.limits.maxstringlen
         self.widen = False
         self.changed = False
@@ -50,8 +149,6 @@ class _Inference:
             self.nodes += [(n, function) for n in walk_body(function.body)]
         for handler in module.handlers:
             self.nodes += [(n, None) for n in walk_body(handler.body)]
-        self.points = 1 + max((len(p.point) for p in module.probes), default=0)
-        self.names = 1 + max((len(p.name) for p in module.probes), default=0)
 
     def start(self) -> None:
         """The least bounds."""
@@ -113,7 +210,7 @@ class _Inference:
 
     def _raise_keys(self, g: Global, keys: list[ops.Expr] | list[ops.Expr | None]) -> None:
         bounds = tuple(
-            old if key is None or ty is not Ty.STR else max(old, self._bound(key))
+            old if key is None or ty is not Ty.STR else max(old, self.sizes.bound(key))
             for old, key, ty in zip(g.key_bounds, keys, g.keys)
         )
         if bounds != g.key_bounds:
@@ -125,97 +222,9 @@ class _Inference:
 
     def _raise(self, var: _Variable, ty: Ty, value: ops.Expr) -> None:
         if ty is Ty.STR:
-            self._raise_to(var, self._bound(value))
+            self._raise_to(var, self.sizes.bound(value))
 
     def _raise_to(self, var: _Variable, bound: int) -> None:
         if bound > var.bound:
             var.bound = self.limit if self.widen else bound
             self.changed = True
-
-    def _bound(self, expr: ops.Expr) -> int:
-        return min(self._size(expr), self.limit)
-
-    def _size(self, expr: ops.Expr) -> int:
-        """Bytes a string value can need, the limit not applied."""
-        match expr:
-            case ops.StrConst(text):
-                return len(text) + 1
-            case ops.Local(var):
-                return var.bound
-            case ops.GlobalGet(g) | ops.MapGet(g):
-                return g.bound
-            case ops.Cond(_, yes, no):
-                return max(self._bound(yes), self._bound(no))
-            case ops.Concat(parts):
-                return 1 + sum(self._bound(p) - 1 for p in parts)
-            case ops.Seq(_, value):
-                return self._bound(value)
-            case ops.Call(targets):
-                return max(t.bound for t in targets)
-            case ops.Sprint(fmt, args):
-                return self._formatted(fmt.directives, args)
-            case ops.Intrinsic():
-                return self._intrinsic(expr)
-            case _:
-                return self.limit
-
-    def _intrinsic(self, expr: ops.Intrinsic) -> int:
-        """An intrinsic's result; some depend on their arguments."""
-        args = expr.args
-        match expr.name:
-            case "pp" | "ppfunc":
-                return self.points
-            case "pn":
-                return self.names
-            case "substr":
-                return min(self._bound(args[0]), self._count(args[2]))
-            case "kernel_string" | "user_string" | "kernel_bytes" | "user_bytes":
-                return self._count(args[1])
-            case "kernel_string_or" | "user_string_or":
-                return max(self._count(args[1]), self._bound(args[2]))
-            case "tokenize":
-                return self._bound(args[0]) if args[0] != ops.StrConst("") else self.limit
-            case "text_str":
-                return 1 + _MAX_ESCAPE * (self._bound(args[0]) - 1)
-            case name:
-                return INTRINSICS[name].bound or self.limit
-
-    def _count(self, expr: ops.Expr) -> int:
-        """Bytes for a string of at most ``expr`` characters."""
-        if isinstance(expr, ops.Const):
-            return max(expr.value, 0) + 1
-        return self.limit
-
-    def _formatted(self, directives: tuple[Directive, ...], args: list[ops.Expr]) -> int:
-        """What a format can make."""
-        total = 1
-        rest = iter(args)
-        for d in directives:
-            if not d.conv:
-                total += len(d.text)
-                continue
-            stars = (d.width == STAR) + (d.precision == STAR)
-            for _ in range(stars):
-                next(rest)
-            value = next(rest)
-            if stars:
-                return self.limit
-            total += self._converted(d, value)
-        return total
-
-    def _converted(self, d: Directive, value: ops.Expr) -> int:
-        """Bytes one conversion can make."""
-        precision = d.precision or 0
-        if d.conv in ("s", "m", "M"):
-            size = self._bound(value) - 1
-            if d.precision is not None:
-                size = min(size, d.precision)
-            if d.conv == "M":
-                size *= 2
-            elif d.flag == "#":
-                size *= _MAX_ESCAPE
-        elif d.conv == "c":
-            size = _MAX_ESCAPE if d.flag == "#" else 1
-        else:
-            size = max(_DIGITS[d.conv], precision) + _BASE_PREFIX
-        return max(size, d.width or 0)

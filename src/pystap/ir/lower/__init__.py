@@ -1,7 +1,7 @@
 """Pass 3: from the analysed program to the IR.
 
-``lower`` translates and then runs the passes that make the result complete: operand order,
-action counting, string bounds and locks.
+``lower`` translates and then runs the passes that make the result complete: action counting,
+operand order, string bounds and locks, and some that make it cheaper.
 """
 
 from __future__ import annotations
@@ -33,15 +33,19 @@ def lower(program: Program, options: Options, limits: Limits) -> Module:
     """
     from pystap.ir.actions import drop_actions
     from pystap.ir.bounds import infer_bounds
+    from pystap.ir.hoist import hoist_statements
     from pystap.ir.locks import place_locks
     from pystap.ir.nesting import note_nesting
     from pystap.ir.order import order_operands
+    from pystap.ir.splice import splice_text
 
     module = translate(program, options, limits)
     note_nesting(module)
     drop_actions(module)
     order_operands(module)
+    hoist_statements(module)
     infer_bounds(module)
+    splice_text(module)
     place_locks(module, whole_handlers=_locks_whole_handlers(options))
     return module
 

@@ -128,6 +128,8 @@ class _Pieces:
                 self._text(str(number))
             case ops.StrConst(text) if directive == Directive("s"):
                 self._text(text)
+            case ops.Const(number) if directive == Directive("c") and number & 0xFF:
+                self._text(chr(number & 0xFF))
             case _:
                 self.directives.append(directive)
                 self.args.append(value)
