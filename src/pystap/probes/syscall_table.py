@@ -76,40 +76,75 @@ class Argument(NamedTuple):
     parameter: str
     ctype: str
 
+    @property
+    def width(self) -> str:
+        """What the kernel takes of the register: an ``int``, a ``uint`` or all of it (``long``).
 
-class Syscall(NamedTuple):
+        The kind decides for numbers (file descriptors are unsigned in many prototypes), the C
+        type for the rest.
+        """
+        if self.kind in _INT_KINDS or self.kind in _UINT_KINDS:
+            return "int" if self.kind in _INT_KINDS else "uint"
+        return ctype_width(self.ctype)
+
+
+_INT_KINDS: Final = ("int", "dirfd", "enum", "sockopt", "protocol")
+_UINT_KINDS: Final = ("uint", "oct", "openmode", "oflags")
+_INT_TYPES: Final = (
+    "int", "pid_t", "key_t", "clockid_t const", "clockid_t", "timer_t", "mqd_t", "__s32",
+    "key_serial_t", "rwf_t",
+)  # fmt: skip
+_UINT_TYPES: Final = ("unsigned int", "u32", "__u32", "uid_t", "gid_t", "qid_t", "umode_t")
+
+
+def ctype_width(ctype: str) -> str:
+    """``int`` or ``uint`` for C types of 32 bits, ``long`` for the others."""
+    if ctype in _INT_TYPES or ctype.startswith("enum "):
+        return "int"
+    return "uint" if ctype in _UINT_TYPES else "long"
+
+
+class Syscall:
     """One system call; ``point`` is its name in probe points."""
 
-    number: int
-    name: str
-    point: str
-    arguments: tuple[Argument, ...]
-    result: str
+    __slots__ = ("_arguments", "_text", "name", "number", "point")
+
+    def __init__(self, line: str) -> None:
+        head, _, self._text = line.partition("|")
+        number, _, names = head.strip().partition(" ")
+        self.number = int(number)
+        self.name, _, point = names.partition("=")
+        self.point = point or self.name
+        self._arguments: tuple[Argument, ...] | None = None
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """In order, at most six."""
+        if self._arguments is None:
+            arguments, prototype, *_ = self._text.split("|")
+            declared = prototype.strip().split(", ") if prototype.strip() else []
+            pairs = zip(arguments.split(), declared, strict=True)
+            self._arguments = tuple(_argument(text, declaration) for text, declaration in pairs)
+        return self._arguments
+
+    @property
+    def result(self) -> str:
+        """How the result is shown, one of RESULTS."""
+        _, _, *result = self._text.split("|")
+        return result[0].strip() if result else "int"
 
 
 @lru_cache(maxsize=1)
 def syscalls() -> tuple[Syscall, ...]:
     """All of them, by number."""
     lines = _DATA.read_text(encoding="ascii").splitlines()
-    return tuple(_parse(line) for line in lines if line and not line.startswith("#"))
+    return tuple(Syscall(line) for line in lines if line and not line.startswith("#"))
 
 
 @lru_cache(maxsize=1)
 def by_number() -> dict[int, Syscall]:
     """Number -> system call."""
     return {call.number: call for call in syscalls()}
-
-
-def _parse(line: str) -> Syscall:
-    head, arguments, prototype, *result = (part.strip() for part in line.split("|"))
-    number, _, names = head.partition(" ")
-    name, _, point = names.partition("=")
-    declared = prototype.split(", ") if prototype else []
-    parsed = tuple(
-        _argument(argument, declaration)
-        for argument, declaration in zip(arguments.split(), declared, strict=True)
-    )
-    return Syscall(int(number), name, point or name, parsed, result[0] if result else "int")
 
 
 def _argument(text: str, declaration: str) -> Argument:
@@ -150,9 +185,15 @@ def _number_variables(
 # Numbers from 0 have a slot each, whether there is such a system call or not.
 SLOTS: Final = 512
 NAME_BYTES: Final = 32
+# Above the number of a call: asks syscall_name for its name in probe points, and syscall_argstr
+# for one argument alone (shifted: its index plus one).
+POINT_NAME: Final = 1 << 16
+ARGUMENT_SHIFT: Final = 16
 
 # One slot: number of arguments, index of the result in RESULTS, then for each of six arguments
-# its kind (index in KINDS) and parameter (index of a table or of an argument), and padding.
+# its kind (index in KINDS, with 0x80 when only the lower 32 bits count) and parameter (index of a
+# table or of an argument), and padding.
+NARROW: Final = 0x80
 SLOT: Final = struct.Struct("<BB12s2x")
 # One table: index of its first entry, number of entries, and 1 for flags or 0 for names.
 TABLE: Final = struct.Struct("<HHHxx")
@@ -164,8 +205,9 @@ ENTRY: Final = struct.Struct("<QQHHxxxx")
 class Encoded(NamedTuple):
     """The tables for a decoder in the kernel, little endian; see SLOT, TABLE and ENTRY.
 
-    ``names`` has SLOTS names of NAME_BYTES bytes, ``result_names`` are errors (as a table of its
-    own, the last one).  ``implied`` gives the index of the tables that kinds use by themselves.
+    ``names`` has SLOTS names of NAME_BYTES bytes, padded with zeros, then as many names in probe
+    points.  ``implied`` gives the index of ``errno`` and of the tables that kinds use by
+    themselves.
     """
 
     slots: bytes
@@ -180,17 +222,18 @@ class Encoded(NamedTuple):
 
 @lru_cache(maxsize=1)
 def encoded() -> Encoded:
-    """The compact form of everything: about 8 KB of slots, 16 KB of names, 50 KB of tables."""
+    """The compact form of everything: about 8 KB of slots, 32 KB of names, 56 KB of tables."""
     order = _table_order()
     tables, entries, texts = _encode_tables(order)
     slots = bytearray(SLOTS * SLOT.size)
-    names = bytearray(SLOTS * NAME_BYTES)
+    names = bytearray(2 * SLOTS * NAME_BYTES)
     for call in syscalls():
         kinds = b"".join(_encode_argument(argument, order) for argument in call.arguments)
         packed = SLOT.pack(len(call.arguments), RESULTS.index(call.result), kinds)
         slots[call.number * SLOT.size : (call.number + 1) * SLOT.size] = packed
-        name = call.name.encode("ascii").ljust(NAME_BYTES, b"\0")
-        names[call.number * NAME_BYTES : (call.number + 1) * NAME_BYTES] = name
+        for slot, name in ((call.number, call.name), (call.number + SLOTS, call.point)):
+            padded = name.encode("ascii").ljust(NAME_BYTES, b"\0")
+            names[slot * NAME_BYTES : (slot + 1) * NAME_BYTES] = padded
     implied = {name: order[name] for name in _implied()}
     longest = max(ENTRY.unpack_from(entries, at)[3] for at in range(0, len(entries), ENTRY.size))
     return Encoded(
@@ -223,7 +266,8 @@ def _encode_argument(argument: Argument, order: dict[str, int]) -> bytes:
         param = order[argument.param]
     else:
         param = int(argument.param or 0)
-    return bytes((KINDS.index(argument.kind), param))
+    narrow = 0 if argument.width == "long" else NARROW
+    return bytes((KINDS.index(argument.kind) | narrow, param))
 
 
 def _encode_tables(order: dict[str, int]) -> tuple[bytes, bytes, bytes]:
