@@ -9,6 +9,7 @@ from pystap.backend.bpf import (
     calls,
     expressions,
     foreach,
+    format,
     globals_,
     histograms,
     layout,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pystap.ir.module import Module, Probe
 
 _CONSTRUCTS: Final = (
-    catching, calls, expressions, foreach, globals_, histograms, loops, maps, output, statements, stats,
+    catching, calls, expressions, foreach, format, globals_, histograms, loops, maps, output, statements, stats,
     strings,
 )  # fmt: skip
 

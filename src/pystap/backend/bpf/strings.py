@@ -68,7 +68,7 @@ def reference(s: Scope, expr: ops.Expr) -> Text:
     """Emit a string expression; where its value is.  Temporary memory is used if need be."""
     match expr:
         case ops.StrConst(value):
-            return _literal(s, value)
+            return literal(s, value)
         case ops.Local(var):
             size = bound(s, expr)
             return Text(s.local(var), size, round_up(size))
@@ -86,7 +86,8 @@ def reference(s: Scope, expr: ops.Expr) -> Text:
     return Text(room.ptr, size, room.size)
 
 
-def _literal(s: Scope, value: str) -> Text:
+def literal(s: Scope, value: str) -> Text:
+    """A literal in read-only memory."""
     data = encode(value, s.u.limits.maxstringlen)
     size = len(data)
     data += bytes(-size % 8)
@@ -97,7 +98,7 @@ def _literal(s: Scope, value: str) -> Text:
 def _const(s: Scope, e: ops.StrConst, room: Room) -> None:
     data = encode(e.value, room.limit)
     if len(data) > _INLINE_LITERAL:
-        copy(s, _literal(s, e.value), room)
+        copy(s, literal(s, e.value), room)
         return
     data += bytes((room.size if room.pad else round_up(len(data))) - len(data))
     store_bytes(s, data, room.ptr)
@@ -172,37 +173,57 @@ def _concat(s: Scope, e: ops.Concat, room: Room) -> None:
 
 
 class Builder:
-    """Puts a string together in the context's builder area, which has room for two strings."""
+    """Puts a string together in the context's builder area, which has room for two strings.
+
+    ``limit`` is the most the string can have with its NUL.  Run-time functions go on (``fresh``
+    unset) where their caller stopped.
+    """
 
     __slots__ = ("area", "limit", "s")
 
-    def __init__(self, s: Scope, limit: int) -> None:
+    def __init__(self, s: Scope, limit: int, *, fresh: bool = True) -> None:
         self.s = s
         self.limit = limit
         self.area = s.area("build", 2 * s.u.max_string + 64)
-        self.s.b.store(0, self.area, ty="i8")
-        self.s.set_header(layout.BUILD, 0)
+        if fresh:
+            s.b.store(0, self.area, ty="i8")
+            s.set_header(layout.BUILD, 0)
 
     def append(self, text: Text) -> None:
         """Append a string, cut where the limit is."""
+        self._append(text.ptr, min(text.bound, self.limit))
+
+    def append_run(self, char: str, count: Value) -> None:
+        """Append a character some times; not at all when ``count`` is negative."""
+        b = self.s.b
+        with b.if_(count.sgt(0)):
+            size = b.barrier(count + 1)
+            size = b.barrier(b.select(size.ult(self.limit), size, self.limit))
+            self._append(literal(self.s, char * (self.limit - 1)).ptr, size)
+
+    def _append(self, source: Value, size: Value | int) -> None:
         s, b = self.s, self.s.b
         at = self.position()
-        size = min(text.bound, self.limit)
-        n = b.helper(
-            helpers.PROBE_READ_KERNEL_STR, "i64", b.at(self.area, at), size, text.ptr
-        )
+        where = b.at(self.area, at)
+        n = b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", where, size, source)
         s.set_header(layout.BUILD, at + b.select(n.sgt(0), n - 1, 0))
 
     def position(self) -> Value:
         """Bytes so far; the verifier knows they are less than the limit."""
         b = self.s.b
         at = b.barrier(self.s.header(layout.BUILD, volatile=True))
-        return b.select(at.ult(self.limit), at, self.limit - 1)
+        return b.barrier(b.select(at.ult(self.limit), at, self.limit - 1))
+
+    def close(self) -> None:
+        """Let nothing that is appended from now on be part of the string: it has a NUL here."""
+        b = self.s.b
+        b.store(0, b.at(self.area, self.position()), ty="i8")
+        self.s.set_header(layout.BUILD, self.limit - 1)
 
     def finish(self, room: Room) -> None:
         """Copy the string to its place."""
-        b = self.s.b
-        b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", room.ptr, min(self.limit, room.size), self.area)
+        size = min(self.limit, room.limit)
+        self.s.b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", room.ptr, size, self.area)
 
 
 def copy(s: Scope, text: Text, room: Room) -> None:
@@ -242,7 +263,7 @@ def _compare(s: Scope, e: ops.StrCompare) -> Value:
     if e.op in ("==", "!="):
         for one, other, expr in ((left, right, e.right), (right, left, e.left)):
             if isinstance(expr, ops.StrConst):
-                same = _equals_literal(s, one, encode(expr.value, s.u.limits.maxstringlen))
+                same = _equalsliteral(s, one, encode(expr.value, s.u.limits.maxstringlen))
                 return (same if e.op == "==" else same ^ 1).zext("i64")
     order = compare(s, left, right)
     predicate = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}[e.op]
@@ -255,7 +276,7 @@ def _equals_literal(s: Scope, text: Text, literal: bytes) -> Value:
     if len(literal) > text.bound:
         return b.const("i1", 0)
     if len(literal) > 128:
-        return compare(s, text, _literal(s, literal[:-1].decode("latin-1"))).eq(0)
+        return compare(s, text, literal(s, literal[:-1].decode("latin-1"))).eq(0)
     differ = b.const("i64", 0)
     for at in range(0, len(literal), 8):
         part = literal[at : at + 8]
