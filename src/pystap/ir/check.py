@@ -94,10 +94,8 @@ class _Body:
         """All messages."""
         for i, var in enumerate(self.owner.locals):
             self.want(var.index == i, f"local {var.name} has index {var.index} at {i}")
-            self.want(
-                (var.ty is Ty.STR) == (var.bound > 0), f"local {var.name}: bound {var.bound}"
-            )
-            self.want(var.bound <= self.module.limits.maxstringlen, f"local {var.name}: bound")
+            fits = (var.ty is Ty.STR) == (0 < var.bound <= self.module.limits.maxstringlen)
+            self.want(fits, f"local {var.name}: bound {var.bound}")
         if self.function:
             params = self.function.params
             self.want(self.owner.locals[: len(params)] == params, "params are not first locals")
