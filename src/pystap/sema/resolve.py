@@ -59,6 +59,7 @@ class Resolver:
             ast.Histogram: self._stray_histogram,
             ast.Print: self._print,
             ast.TryCatch: self._try_catch,
+            ast.Autocast: self._autocast,
         }
 
     def run(self) -> None:
@@ -128,6 +129,8 @@ class Resolver:
         if isinstance(node.base, ast.Histogram):
             self._histogram(node.base)
             self._indexes(node)
+            if len(node.indexes) != 1:
+                self._work.error("a histogram has one key, the bucket", node.tok)
             return node
         if self._is_scalar_local(node):
             return self._as_autocast(node)
@@ -166,6 +169,14 @@ class Resolver:
         subscript = ast.Subscript(index=self.visit(index), tok=node.tok)
         operand = self.visit(node.base)
         return ast.Autocast(tok=node.tok, operand=operand, components=[subscript])
+
+    def _autocast(self, node: ast.Autocast) -> ast.Expr:
+        rewrite_children(node, self.visit)
+        inner = node.operand
+        if isinstance(inner, ast.Autocast):  # x[i]->m with a local x
+            node.operand = inner.operand
+            node.components[:0] = inner.components
+        return node
 
     # --- functions ------------------------------------------------------------------------------
 

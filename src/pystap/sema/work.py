@@ -82,6 +82,10 @@ class Work:
         self.contextual: dict[FunctionSymbol, bool] = {}
         self.enum_functions: dict[tuple[tuple[int, str], ...], FunctionSymbol] = {}
 
+    def owners(self) -> list[DerivedProbe | FunctionSymbol]:
+        """Everything with a body that was reached so far."""
+        return [*self.probes, *self.reached]
+
     def error(
         self,
         message: str,
