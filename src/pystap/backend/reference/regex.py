@@ -201,12 +201,11 @@ class _Parser:
 
     def code(self, digits: int, base: int) -> str:
         text = self.pattern[self.at : self.at + digits]
-        try:
-            value = int(text, base)
-        except ValueError:
-            raise PatternError("malformed character code") from None
+        allowed = "01234567" if base == 8 else "0123456789abcdefABCDEF"
+        if len(text) < digits or not all(char in allowed for char in text):
+            raise PatternError("malformed character code")
         self.at += digits
-        return chr(value)
+        return chr(int(text, base))
 
     def bracket(self) -> frozenset[str]:
         negated = self.peek() == "^"
