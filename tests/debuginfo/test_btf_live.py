@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -147,18 +148,24 @@ def test_the_index_on_disk_answers_alike(btf: Btf, cache_dir: Path) -> None:
 
 def test_the_index_makes_listing_fast(btf: Btf, cache_dir: Path) -> None:
     btf.tracepoints()
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        Btf.open(cache_dir).tracepoints()
-        times.append(time.process_time() - start)
-    assert min(times) < 0.05
+    indexed = min(cpu_time(lambda: Btf.open(cache_dir).tracepoints()) for _ in range(3))
+    assert indexed < 2 * cpu_unit()
 
 
 def test_building_without_index_is_fast_enough() -> None:
+    assert cpu_time(lambda: Btf.open(None).tracepoints()) < 40 * cpu_unit()
+
+
+def cpu_time(action: Callable[[], object]) -> float:
     start = time.process_time()
-    assert Btf.open(None).tracepoints()
-    assert time.process_time() - start < 0.5
+    action()
+    return time.process_time() - start
+
+
+def cpu_unit() -> float:
+    """What a fixed piece of Python costs here (about 10 ms): emulated machines are slower."""
+    table = {number: str(number) for number in range(1000)}
+    return min(cpu_time(lambda: [table[n % 1000] for n in range(200_000)]) for _ in range(3))
 
 
 def test_bad_ids_are_errors(btf: Btf) -> None:
@@ -180,4 +187,4 @@ def test_every_type_can_be_viewed_and_spelled(btf: Btf) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(BtfMissing) as caught:
         Btf.open(None, str(tmp_path / "vmlinux"))
-    assert caught.value.reason == "no such file"
+    assert caught.value.reason == "no such file or directory"

@@ -48,3 +48,9 @@ class Target:
 
     def close(self) -> None:
         self.process.communicate()
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -41,7 +41,7 @@ def test_kprobes_are_found_exactly_where_the_kernel_has_them(btf: Btf) -> None:
 
 def test_kernel_functions_by_name(btf: Btf) -> None:
     features = Features(btf=lambda: btf)
-    assert features.has("kfunc:bpf_obj_new_impl")
+    assert features.has("kfunc:tcp_reno_ssthresh")
     assert not features.has("kfunc:no_such_function")
 
 
@@ -75,7 +75,7 @@ def test_a_kernel_without_btf(monkeypatch: pytest.MonkeyPatch) -> None:
 
     features = Features(btf=missing)
     assert not features.has("tp_btf")
-    assert not features.has("kfunc:bpf_obj_new_impl")
+    assert not features.has("kfunc:tcp_reno_ssthresh")
     assert features.has("ring_buffer")
 
 

@@ -7,14 +7,20 @@ look-up loads or builds the index of :mod:`pystap.debuginfo.btfindex`.
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
-import sys
 from bisect import bisect_left
 from zlib import crc32
 
 from pystap.debuginfo import btftypes as t
+from pystap.debuginfo.btffile import (
+    KERNEL_BTF,
+    BtfError,
+    BtfMissing,
+    read,
+    sections,
+    size_of,
+)
 from pystap.debuginfo.btfindex import (
     TRACEPOINT_PREFIX,
     Index,
@@ -24,7 +30,6 @@ from pystap.debuginfo.btfindex import (
     save_index,
 )
 from pystap.kernel.btfwriter import (
-    HEADER_SIZE,
     KIND_ARRAY,
     KIND_CONST,
     KIND_DATASEC,
@@ -44,12 +49,11 @@ from pystap.kernel.btfwriter import (
     KIND_UNION,
     KIND_VAR,
     KIND_VOLATILE,
-    MAGIC,
-    VERSION,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -68,7 +72,6 @@ __all__ = [
     "Tracepoint",
 ]
 
-KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 POINTER_SIZE = struct.calcsize("P")
 #: how the kernel marks tracepoint parameters that may be NULL
 _NULLABLE = "__nullable"
@@ -85,19 +88,6 @@ _REFERENCES: dict[int, type[t.Ptr | t.Const | t.Volatile | t.Restrict]] = {
 _DEEPEST = 64
 
 
-class BtfError(Exception):
-    """BTF that does not hold what was asked of it, or is damaged."""
-
-
-class BtfMissing(BtfError):  # noqa: N818
-    """There is no usable BTF: ``path`` and ``reason`` say what was looked for and found."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"no usable BTF in {path}: {reason}")
-        self.path = path
-        self.reason = reason
-
-
 class Btf:
     """One BTF object: the kernel's, or a module's on top of ``base``.
 
@@ -105,11 +95,19 @@ class Btf:
     accept them.  ``cache_error`` is why the index could not be saved, if it could not.
     """
 
+    # The contents, read when one of these is first used: see __getattr__.
+    _data: mmap.mmap | bytes
+    _words: memoryview
+    _strings_start: int
+    _strings_end: int
+
     __slots__ = (
         "_cache_dir",
         "_data",
         "_index",
+        "_key",
         "_modules",
+        "_size",
         "_strings_end",
         "_strings_start",
         "_words",
@@ -121,6 +119,8 @@ class Btf:
         "path",
     )
 
+    _CONTENTS = ("_data", "_words", "_strings_start", "_strings_end")
+
     def __init__(
         self, path: str, name: str, base: Btf | None = None, cache_dir: Path | None = None
     ) -> None:
@@ -130,11 +130,9 @@ class Btf:
         self.cache_error: OSError | None = None
         self._cache_dir = cache_dir
         self._index: Index | None = None
+        self._key = b""
         self._modules: dict[str, Btf] = {}
-        self._data = _read(path)
-        start, length, self._strings_start, strings = _sections(self._data, path)
-        self._words = memoryview(self._data)[start : start + length].cast("I")
-        self._strings_end = self._strings_start + strings
+        self._size = size_of(path)
         self.first_id = base.end_id if base else 1
         self.first_string = base.string_size if base else 0
 
@@ -144,7 +142,23 @@ class Btf:
 
         Raises :class:`BtfMissing`.
         """
-        return cls(str(path), "vmlinux", None, cache_dir)
+        btf = cls(str(path), "vmlinux", None, cache_dir)
+        btf._load()
+        return btf
+
+    def _load(self) -> None:
+        self._data = read(self.path)
+        start, length, self._strings_start, strings = sections(self._data, self.path)
+        self._words = memoryview(self._data)[start : start + length].cast("I")
+        self._strings_end = self._strings_start + strings
+
+    def __getattr__(self, name: str) -> object:
+        """Called for what is not set yet: listing many modules needs their indexes only."""
+        if name not in Btf._CONTENTS:
+            raise AttributeError(name)
+        self._load()
+        value: object = object.__getattribute__(self, name)
+        return value
 
     # ------------------------------------------------------------ modules
 
@@ -314,7 +328,7 @@ class Btf:
     def _open_index(self) -> Index:
         path, key = None, b""
         if self._cache_dir is not None:
-            key = self._key()
+            key = self._identity()
             path = self._cache_dir / f"btf-{self.name}-{crc32(key):08x}.index"
             index = load_index(path, key)
             if index is not None:
@@ -334,8 +348,13 @@ class Btf:
                 self.cache_error = error
         return index
 
-    def _key(self) -> bytes:
+    def _identity(self) -> bytes:
         """Identifies this BTF: the build id for the running kernel's, else a checksum."""
+        if not self._key:
+            self._key = self._find_identity()
+        return self._key
+
+    def _find_identity(self) -> bytes:
         from pystap.kernel.cpu import kernel_build_id, module_build_id
 
         build = None
@@ -344,8 +363,8 @@ class Btf:
         elif os.path.dirname(self.path) == os.path.dirname(KERNEL_BTF):
             build = module_build_id(self.name)
         identity = bytes.fromhex(build) if build else struct.pack("=I", crc32(self._data))
-        below = crc32(self.base._key()) if self.base else 0
-        shape = struct.pack("=III", len(self._words), self._strings_end, below)
+        below = crc32(self.base._identity()) if self.base else 0
+        shape = struct.pack("=QI", self._size, below)
         return shape + identity[:20].ljust(20, b"\0")
 
     def _hits(self, table: memoryview, name: str) -> Iterator[int]:
@@ -546,42 +565,3 @@ class Tracepoint:
             if proto is not None and len(proto.params) == count:
                 return [param.name for param in proto.params]
         return [""] * count
-
-
-def _read(path: str) -> mmap.mmap | bytes:
-    """The file, mapped where possible: sysfs can map BTF on newer kernels only."""
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            try:
-                return mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ)
-            except (OSError, ValueError):
-                return file.read()
-    except FileNotFoundError:
-        reason = "no such file"
-        if path == KERNEL_BTF:
-            reason = "the running kernel was built without CONFIG_DEBUG_INFO_BTF"
-        raise BtfMissing(path, reason) from None
-    except OSError as error:
-        raise BtfMissing(path, (error.strerror or str(error)).lower()) from None
-
-
-def _sections(data: mmap.mmap | bytes, path: str) -> tuple[int, int, int, int]:
-    """Start and length in bytes of the types, then of the strings."""
-    if len(data) < HEADER_SIZE:
-        raise BtfMissing(path, f"only {len(data)} bytes")
-    magic, version, _, head, types, types_size, strings, strings_size = struct.unpack_from(
-        "=HBBIIIII", data
-    )
-    if magic == int.from_bytes(MAGIC.to_bytes(2, "little"), "big"):
-        raise BtfMissing(path, f"not of this machine's byte order ({sys.byteorder}-endian)")
-    if magic != MAGIC:
-        raise BtfMissing(path, "not BTF (wrong magic number)")
-    if version != VERSION:
-        raise BtfMissing(path, f"BTF version {version} is unknown")
-    if max(types + types_size, strings + strings_size) + head > len(data) or types_size % 4:
-        raise BtfMissing(path, "cut off")
-    end = head + strings + strings_size
-    if strings_size == 0 or data[end - 1] != 0:
-        raise BtfMissing(path, "its strings do not end")
-    return head + types, types_size, head + strings, strings_size
