@@ -6,9 +6,11 @@ import errno
 import os
 import random
 import resource
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -302,6 +304,34 @@ def test_a_slow_reader_gets_everything(engine: str, blocking: bool) -> None:
     thread.join()
     os.close(reader)
     os.close(session.file)
+    assert b"".join(got) == expected
+
+
+def test_signals_are_handled_while_output_is_blocked(engine: str) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    session = Session(engine, ring=FakeRing(1 << 20), fd=writer)
+    expected = fill(session.ring, 25_000)
+    got: list[bytes] = []
+
+    def unblock(*_: object) -> None:
+        with suppress(BlockingIOError):  # nothing was written yet
+            got.append(os.read(reader, 1 << 16))
+
+    before = signal.signal(signal.SIGALRM, unblock)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    try:
+        session.consumer.finish()  # would wait for ever if the handler did not run
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    session.consumer.close()
+    os.close(writer)
+    while data := os.read(reader, 1 << 16):
+        got.append(data)
+    os.close(reader)
+    os.close(session.file)
+    assert len(expected) > 1 << 16
     assert b"".join(got) == expected
 
 

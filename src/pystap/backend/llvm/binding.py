@@ -21,6 +21,7 @@ that LLVM makes neither library calls nor jump tables of its own.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import sys
@@ -101,6 +102,7 @@ class _Library:
 
 
 _library: _Library | None = None
+_loading = _thread.allocate_lock()  # LLVM's initialisation is not made for two threads
 
 
 def library_path() -> str:
@@ -117,9 +119,10 @@ def library_path() -> str:
 
 def _load() -> _Library:
     global _library
-    if _library is None:
-        _library = _Library(library_path())
-    return _library
+    with _loading:
+        if _library is None:
+            _library = _Library(library_path())
+        return _library
 
 
 def host_cpu() -> str:
