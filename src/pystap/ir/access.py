@@ -12,6 +12,7 @@ Which globals need no lock
     - those that they only change by commutative updates (``+=``, ``<<<``) and never read: the
       sum is the same in any order, and only an end probe sees it.  Not arrays declared with
       ``%``, where adding an element may remove another;
+    - arrays whose elements belong to one thread or CPU each (:mod:`pystap.ir.private`);
     - those accessed only by operations that are atomic by themselves (reading, setting or adding
       to a number, or to an array element when nothing is ever deleted), each the only access of
       its handler to any variable shared this way, so that no handler can tell in which order
@@ -29,6 +30,7 @@ from typing import Final, Literal, TypeAlias
 
 from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
+from pystap.ir.private import private_arrays
 from pystap.ir.types import Global, Ty
 from pystap.ir.walk import Node, blocks, operands, reachable, walk_body
 from pystap.probes.attach import SessionEvent, Timer
@@ -42,7 +44,8 @@ def lock_needs(module: Module) -> dict[Handler, Needs]:
     summary = _AccessSummary()
     running = _concurrent(module)
     access = {h: summary.body(h.body) for h in module.handlers}
-    shared = _contended(running, access)
+    together = [h for h in module.handlers if running[h] != "alone"]
+    shared = _contended(running, access) - private_arrays(module, together)
     free = _atomic(shared, running, access)
     needs: dict[Handler, Needs] = {}
     for handler in module.handlers:

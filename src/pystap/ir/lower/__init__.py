@@ -134,15 +134,15 @@ def _make_handler(shared: Shared, probe: DerivedProbe) -> None:
     handler.body = lower_stmt.counted(frame, probe.body.body, tok)
     module.handlers.append(handler)
     condition = _condition(shared, probe.conditions)
-    for point, attach in probe.match.points:
+    for i, (point, attach) in enumerate(probe.match.points):
         module.probes.append(
             Probe(
                 point=point,
-                name=probe.script_point,
+                name=probe.names[i] if probe.names else probe.script_point,
                 handler=handler.index,
                 attach=attach,
                 origin=tok.location(),
-                derivation=tuple(probe.chain),
+                derivation=tuple(probe.chains[i] if probe.chains else probe.chain),
                 condition=condition,
             )
         )

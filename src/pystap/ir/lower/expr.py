@@ -77,8 +77,10 @@ def intrinsic(
 ) -> ops.Expr:
     """An intrinsic; what is known about the probe of a handler becomes a literal."""
     if frame.probe is not None:
-        if name == "pn":
-            return frame.shared.string(frame.probe.script_point)
+        if name == "pn" and len(set(frame.probe.names)) <= 1:
+            return frame.shared.string(
+                frame.probe.names[0] if frame.probe.names else frame.probe.script_point
+            )
         if name == "pp" and len(frame.probe.match.points) == 1:
             return frame.shared.string(frame.probe.match.points[0][0])
     fallible = name in INTRINSICS and INTRINSICS[name].fallible
