@@ -90,7 +90,7 @@ def translate_to_ir(
         front.print_diagnostics(report.verbose[0])
         report.failed(1)
         return 1
-    libraries = counted(len(front.tapset.used_files), "library script")
+    libraries = counted(front.tapset.script_count, "library script")
     report.end(1, f"parsed user script and {libraries}")
     if options.last_pass == 1:
         front.print_diagnostics(report.verbose[0])

@@ -56,6 +56,11 @@ class Tapset:
         loaded = [self._files[number][0] for number in self._loaded]
         return loaded + self.macros.used_files
 
+    @property
+    def script_count(self) -> int:
+        """How many library scripts there are to draw from."""
+        return sum(is_script(path) for path, _, _ in self._files)
+
     def function_files(self, name: str) -> list[int]:
         """Files that may define function ``name``, in search order."""
         return self.index.functions.get(name, [])
