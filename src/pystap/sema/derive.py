@@ -57,7 +57,7 @@ def _derive_group(work: Work, definition: ast.ProbeDef, group: list[Found]) -> N
     names = [name for item in group for name in item.names]
     chains = [list(reversed(item.way.names)) for item in group for _ in item.names]
     body = _assemble(definition, first.way.aliases)
-    _set_family_locals(match.context, body)
+    _set_family_locals(match.context, body, everything=work.lists)
     probe = DerivedProbe(match, definition, names[0], chains[0], body, names=names, chains=chains)
     probe.conditions = list(first.way.conditions)
     expander = TargetExpander(work, match.context)
@@ -123,12 +123,12 @@ def _variable_text(expr: ast.Expr) -> str:
     return ""
 
 
-def _set_family_locals(context: Context, body: ast.Block) -> None:
+def _set_family_locals(context: Context, body: ast.Block, everything: bool) -> None:
     """Prepend ``name = value`` for the names a family offers and the body reads."""
     offered = context.locals()
     if not offered:
         return
-    read = _read_names(body)
+    read = set(offered) if everything else _read_names(body)
     body.body[:0] = [
         ast.ExprStmt(
             tok=body.tok,

@@ -80,6 +80,7 @@ class Work:
         self.reached_set: set[FunctionSymbol] = set()
         self.instances: dict[tuple[FunctionSymbol, object], FunctionSymbol] = {}
         self.contextual: dict[FunctionSymbol, bool] = {}
+        self.lists = False  # everything a family offers is set, read or not
         self.enum_functions: dict[tuple[tuple[int, str], ...], FunctionSymbol] = {}
 
     def owners(self) -> list[DerivedProbe | FunctionSymbol]:
