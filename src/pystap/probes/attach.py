@@ -56,21 +56,29 @@ class SyscallEvent(NamedTuple):
 
 
 class Uprobe(NamedTuple):
-    """A user-space instruction: file path, offset in the file, and pid (0: any)."""
+    """A user-space instruction: file path, offset in the file, and pid (0: any).
+
+    With ``target_only`` it counts in target() and its descendants only.
+    """
 
     path: str
     offset: int
     symbol: str
     is_return: bool
     pid: int = 0
+    target_only: bool = False
 
 
 class ProcessEvent(NamedTuple):
-    """Begin or end of processes: of the program at ``path``, of ``pid``, or any."""
+    """Begin or end of processes: of the program at ``path``, of ``pid``, or any.
+
+    With ``target_only`` of target() and its descendants.
+    """
 
     edge: Literal["begin", "end", "thread.begin", "thread.end"]
     path: str = ""
     pid: int = 0
+    target_only: bool = False
 
 
 Attach: TypeAlias = (

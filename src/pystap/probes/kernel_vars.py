@@ -6,7 +6,7 @@ by /proc/kallsyms.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
@@ -17,6 +17,8 @@ from pystap.probes.target import Place, binary, error, expand, number
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
     from pystap.probes.base import ProbeEnv
+
+_KALLSYMS: Final = "/proc/kallsyms"
 
 
 def expand_var(node: ast.AtVar, env: ProbeEnv) -> ast.Expr:
@@ -71,7 +73,7 @@ def _is_per_cpu(btf: Btf, var_id: int) -> bool:
 def _kernel_symbols(names: set[str]) -> dict[str, int]:
     """Addresses of kernel symbols (0 shown to the unprivileged counts as none)."""
     found: dict[str, int] = {}
-    with open("/proc/kallsyms", encoding="latin-1") as file:
+    with open(_KALLSYMS, encoding="latin-1") as file:
         for line in file:
             fields = line.split()
             if fields[2] in names and int(fields[0], 16):
