@@ -5,10 +5,10 @@ Shapes of the printed text are in :mod:`pystap.diag.render`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from pystap.lang.tokens import Token
+from pystap.records import dataclass, field
 
 Severity = Literal["parse error", "semantic error", "error", "warning"]
 

@@ -25,7 +25,6 @@ Lock modes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from pystap.ir import ops
@@ -34,6 +33,7 @@ from pystap.ir.private import private_arrays
 from pystap.ir.types import Global, Ty
 from pystap.ir.walk import Node, blocks, operands, reachable, walk_body
 from pystap.probes.attach import SessionEvent, Timer
+from pystap.records import dataclass, field
 
 Needs: TypeAlias = dict[Global, ops.LockMode]
 _MANY: Final = 2

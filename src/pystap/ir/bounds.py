@@ -88,7 +88,7 @@ class Sizes:
             case "kernel_string_or" | "user_string_or":
                 return max(self._count(args[1]), self.bound(args[2]))
             case "tokenize":
-                return self.bound(args[0]) if args[0] != ops.StrConst("") else self.limit
+                return self.limit if self.bound(args[0]) == 1 else self.bound(args[0])
             case "text_str":
                 return 1 + _MAX_ESCAPE * (self.bound(args[0]) - 1)
             case name:

@@ -6,13 +6,12 @@ runtime than statements inside an expression.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pystap.ir import ops
 from pystap.ir.effects import Summaries, summarise
 from pystap.ir.module import Module
 from pystap.ir.types import LocalVar
 from pystap.ir.walk import blocks, owners, rewrite_operands
+from pystap.records import dataclass, field
 
 
 def hoist_statements(module: Module) -> None:

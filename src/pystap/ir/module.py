@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pystap.ir.probe import Position, Probe
 from pystap.ir.types import Global, LocalVar, Ty
+from pystap.records import dataclass, field
 
 if TYPE_CHECKING:
     from pystap.ir.ops import Expr, Stmt

@@ -9,15 +9,17 @@ by a later operand of the same operation (it copies to a local where needed), so
 hold string operands by reference; the results of calls, joins and intrinsics are fresh values.
 The value of ``SetLocal`` and ``SetGlobal`` may mention the variable that is set.  Arguments of a
 call are copied into the parameters.
+
+A node stands in one place only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pystap.ir.types import Global, LocalVar, Ty
 from pystap.output.formats import Format
+from pystap.records import dataclass, field
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function
@@ -562,3 +564,8 @@ def type_of(expr: Expr) -> Ty:
             return type_of(expr.value)
         case _:
             return Ty.LONG
+
+
+def is_const(expr: Expr, value: int) -> bool:
+    """Whether an expression is this number."""
+    return isinstance(expr, Const) and expr.value == value

@@ -8,23 +8,32 @@ on it).  Concrete classes are never subclassed, so ``isinstance`` and ``match`` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar, dataclass_transform
 
 from pystap.lang.tokens import Token
+from pystap.records import dataclass, field
+
+C = TypeVar("C")
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
+def _node(cls: type[C]) -> type[C]:
+    """Nodes are equal only to themselves (see :func:`pystap.lang.visit.same_tree`)."""
+    return dataclass(slots=True, kw_only=True, eq=False)(cls)
+
 
 # What inference may find out about an expression, variable or function.
 ValueType = Literal["unknown", "long", "string", "stats"]
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Node:
     """Common part of every node."""
 
     tok: Token
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Expr(Node):
     """Common part of every expression."""
 
@@ -35,21 +44,21 @@ class Expr(Node):
 # --- primary expressions ------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Number(Expr):
     """Integer literal, already wrapped to signed 64 bits."""
 
     value: int
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class String(Expr):
     """String literal, adjacent literals glued and escapes decoded."""
 
     value: str
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Name(Expr):
     """A variable: local, global scalar, or (where an array is expected) a bare array name.
 
@@ -60,7 +69,7 @@ class Name(Expr):
     symbol: object | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Index(Expr):
     """``array[i, j]``; ``None`` in ``indexes`` is the ``*`` of a slice.
 
@@ -71,7 +80,7 @@ class Index(Expr):
     indexes: list[Expr | None]
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Call(Expr):
     """A function call; ``functions`` is filled by resolution, in the order tried (overloads)."""
 
@@ -80,7 +89,7 @@ class Call(Expr):
     functions: list[object] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class EmbeddedExpr(Expr):
     """``%{ C expression %}``; ``code`` is the text between the marks."""
 
@@ -90,7 +99,7 @@ class EmbeddedExpr(Expr):
 # --- operators ----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Unary(Expr):
     """``+ - ! ~`` applied to ``operand``."""
 
@@ -98,7 +107,7 @@ class Unary(Expr):
     operand: Expr
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Crement(Expr):
     """``++x --x x++ x--``; ``op`` is ``++`` or ``--``."""
 
@@ -107,7 +116,7 @@ class Crement(Expr):
     operand: Expr
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Binary(Expr):
     """``+ - * / % & | ^ << >> >>> && ||`` and string ``.``."""
 
@@ -116,7 +125,7 @@ class Binary(Expr):
     right: Expr
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Compare(Expr):
     """``< > <= >= == !=`` over two longs or two strings."""
 
@@ -125,7 +134,7 @@ class Compare(Expr):
     right: Expr
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class RegexMatch(Expr):
     """``left =~ "pattern"`` or, with ``negated``, ``!~``."""
 
@@ -134,7 +143,7 @@ class RegexMatch(Expr):
     negated: bool
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class ArrayIn(Expr):
     """``[a, *] in array``; ``None`` is ``*``."""
 
@@ -142,7 +151,7 @@ class ArrayIn(Expr):
     array: Name
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Ternary(Expr):
     """``cond ? yes : no``."""
 
@@ -151,7 +160,7 @@ class Ternary(Expr):
     no: Expr
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Assign(Expr):
     """``target op value`` with op one of ``= <<< += -= *= /= %= <<= >>= &= ^= |= .=``."""
 
@@ -163,7 +172,7 @@ class Assign(Expr):
 # --- aggregates ---------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class StatOp(Expr):
     """``@count @sum @min @max @avg @variance`` of ``stat`` (a Name or Index).
 
@@ -175,7 +184,7 @@ class StatOp(Expr):
     params: list[int] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Histogram(Expr):
     """``@hist_log(x)`` or ``@hist_linear(x, start, stop, step)``; ``kind`` is log or linear."""
 
@@ -187,7 +196,7 @@ class Histogram(Expr):
 # --- print family -------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Print(Expr):
     """A call of the print family.
 
@@ -205,7 +214,7 @@ class Print(Expr):
 # --- target variables and the @-operators -------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Member:
     """``->name``."""
 
@@ -213,7 +222,7 @@ class Member:
     tok: Token
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Subscript:
     """``[index]`` on a target value."""
 
@@ -221,7 +230,7 @@ class Subscript:
     tok: Token
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Pretty:
     """Trailing ``$`` (depth 1) or ``$$`` (depth 2) of a target value."""
 
@@ -232,7 +241,7 @@ class Pretty:
 Component: TypeAlias = Member | Subscript | Pretty
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class TargetVar(Expr):
     """``$name->a[i]->b$``; ``name`` keeps its dollars (``$x``, ``$$vars``)."""
 
@@ -241,7 +250,7 @@ class TargetVar(Expr):
     address_of: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class AtVar(Expr):
     """``@var("name[@cu]"[, "module"])`` with components."""
 
@@ -251,7 +260,7 @@ class AtVar(Expr):
     address_of: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Cast(Expr):
     """``@cast(operand, "type"[, "modules"])`` with components."""
 
@@ -262,7 +271,7 @@ class Cast(Expr):
     address_of: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Autocast(Expr):
     """``expr->member`` or ``expr[i]`` where ``expr`` is an ordinary value with a known ctype."""
 
@@ -271,7 +280,7 @@ class Autocast(Expr):
     address_of: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class AtOp(Expr):
     """The remaining @-operators: defined entry perf const enum enumname probewrite kregister
     uregister kderef uderef.  ``name`` is written without ``@``."""
@@ -283,26 +292,26 @@ class AtOp(Expr):
 # --- statements ---------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Block(Node):
     """``{ ... }``."""
 
     body: list[Stmt]
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class ExprStmt(Node):
     """An expression for its effect."""
 
     expr: Expr
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Null(Node):
     """A bare ``;``."""
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class If(Node):
     """``if (cond) then [else orelse]``."""
 
@@ -311,7 +320,7 @@ class If(Node):
     orelse: Stmt | None
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class While(Node):
     """``while (cond) body``."""
 
@@ -319,7 +328,7 @@ class While(Node):
     body: Stmt
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class For(Node):
     """``for (init; cond; step) body``; absent parts are None."""
 
@@ -329,7 +338,7 @@ class For(Node):
     body: Stmt
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Foreach(Node):
     """``foreach (value = [keys] in base[slice] @op± limit N) body``.
 
@@ -349,36 +358,36 @@ class Foreach(Node):
     body: Stmt
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Return(Node):
     """``return [value]``."""
 
     value: Expr | None
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Break(Node):
     """``break``."""
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Continue(Node):
     """``continue``."""
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Next(Node):
     """``next``."""
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Delete(Node):
     """``delete x``: a Name (scalar or whole array) or an Index (with None for ``*``)."""
 
     target: Expr
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class TryCatch(Node):
     """``try body catch (var) handler``."""
 
@@ -387,7 +396,7 @@ class TryCatch(Node):
     handler: Block
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class EmbeddedCode(Node):
     """``%{ ... %}`` at top level or as a function body."""
 
@@ -414,7 +423,7 @@ Stmt: TypeAlias = (
 # --- top level ----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class PointComponent:
     """``name`` or ``name(arg)``; the name may hold ``*`` and ``**``."""
 
@@ -423,7 +432,7 @@ class PointComponent:
     tok: Token
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class ProbePoint(Node):
     """One probe point after brace expansion."""
 
@@ -445,7 +454,7 @@ class ProbePoint(Node):
         return ".".join(parts)
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class ProbeDef(Node):
     """``probe P1, P2 { body }``; ``private`` does not exist for probes."""
 
@@ -453,7 +462,7 @@ class ProbeDef(Node):
     body: Block
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class AliasDef(Node):
     """``probe A = B = P1, P2 {prologue}[, {epilogue}]`` or with ``+=`` (epilogue style).
 
@@ -466,7 +475,7 @@ class AliasDef(Node):
     epilogue: Block | None
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class GlobalVar:
     """One variable of a ``global`` or ``private`` list.  ``size`` is None when not declared."""
 
@@ -478,14 +487,14 @@ class GlobalVar:
     private: bool
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class GlobalDecl(Node):
     """``global a, b[10], c%``."""
 
     variables: list[GlobalVar]
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class Param:
     """A formal parameter; ``type`` is unknown unless declared."""
 
@@ -494,7 +503,7 @@ class Param:
     type: ValueType = "unknown"
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class FunctionDef(Node):
     """``[private] function name:type (params) :priority { body }`` or ``%{ code %}``."""
 
@@ -509,7 +518,7 @@ class FunctionDef(Node):
 TopLevel: TypeAlias = ProbeDef | AliasDef | GlobalDecl | FunctionDef | EmbeddedCode
 
 
-@dataclass(slots=True, kw_only=True)
+@_node
 class File:
     """One parsed file: its definitions in source order and its library macros."""
 

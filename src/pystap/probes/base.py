@@ -8,12 +8,12 @@ asked by sema only; runtimes see nothing but the :mod:`pystap.probes.attach` dat
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.attach import Attach
+from pystap.records import dataclass, field
 
 if TYPE_CHECKING:
     from pathlib import Path

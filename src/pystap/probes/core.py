@@ -6,10 +6,10 @@ folding and lowering treat ``$next->pid`` like any other expression.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from pystap.lang.ast import Expr
+from pystap.records import dataclass, field
 
 
 @dataclass(slots=True, kw_only=True)

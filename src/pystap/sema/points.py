@@ -7,13 +7,13 @@ handlers of it is :mod:`pystap.sema.derive`'s work.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
 from pystap.probes.base import Family, Match
+from pystap.records import dataclass
 from pystap.sema.aliases import AliasUse, alias_names, find_aliases, has_wildcard
 from pystap.sema.work import Alias, Work
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.base import Context, Match
+from pystap.records import dataclass, field
 
 
 @dataclass(slots=True, eq=False)

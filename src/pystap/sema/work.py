@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pystap.diag.diagnostic import Diagnostic, Diagnostics
 from pystap.lang import ast
 from pystap.lang.source import Source
 from pystap.lang.tokens import Token
+from pystap.records import dataclass, field
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ Defaults are fixed, so that output can be compared byte by byte.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from pystap.backend.reference.memory import Memory
+from pystap.records import dataclass, field
 
 
 @dataclass(slots=True)

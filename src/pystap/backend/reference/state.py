@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +9,7 @@ from pystap.backend.reference.arrays import Array
 from pystap.backend.reference.faults import InterpreterError, RuntimeFault
 from pystap.backend.reference.stats import PerCpuAggregate
 from pystap.ir.types import Global, Ty
+from pystap.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
 from pystap.ir.lower import expr as lower_expr
 from pystap.ir.lower import stmt as lower_stmt
@@ -86,19 +85,8 @@ def _initial(symbol: GlobalSymbol, options: Options) -> int | str:
         declared = symbol.decl.init.value if isinstance(symbol.decl.init, ast.String) else ""
         return declared if given is None else given
     if given is not None:
-        return _number(symbol.name, given)
+        return (int(given, 0) + 2**63) % 2**64 - 2**63
     return symbol.decl.init.value if isinstance(symbol.decl.init, ast.Number) else 0
-
-
-def _number(name: str, text: str) -> int:
-    try:
-        number = int(text, 0)
-    except ValueError:
-        message = f"-G {name}={text}: '{name}' is a number"
-        raise DiagnosticError(Diagnostic("error", message)) from None
-    if not -(2**63) <= number < 2**64:
-        raise DiagnosticError(Diagnostic("error", f"-G {name}={text}: needs more than 64 bits"))
-    return number - 2**64 if number >= 2**63 else number
 
 
 def _make_function(shared: Shared, symbol: FunctionSymbol) -> None:
@@ -152,11 +140,13 @@ def _condition(shared: Shared, exprs: list[ast.Expr]) -> int:
     """Index of the arming condition, -1 when there is none."""
     if not exprs:
         return -1
+    key = tuple(map(id, exprs))  # probes of one definition share the nodes
+    if key in shared.conditions:
+        return shared.conditions[key]
     frame = Frame(shared, [])
     made = lower_expr.value(frame, exprs[0])
     for expr in exprs[1:]:
         made = ops.Logic("&&", made, lower_expr.value(frame, expr))
-    conditions = shared.module.conditions
-    if made not in conditions:
-        conditions.append(made)
-    return conditions.index(made)
+    shared.module.conditions.append(made)
+    shared.conditions[key] = len(shared.conditions)
+    return shared.conditions[key]

@@ -104,7 +104,7 @@ def concat(frame: Frame, parts: list[ops.Expr]) -> ops.Expr:
             last = flat[-1] if flat else None
             if isinstance(piece, ops.StrConst) and isinstance(last, ops.StrConst):
                 flat[-1] = frame.shared.string(last.value + piece.value)
-            elif piece != ops.StrConst(""):
+            elif not isinstance(piece, ops.StrConst) or piece.value:
                 flat.append(piece)
     if not flat:
         return ops.StrConst("")

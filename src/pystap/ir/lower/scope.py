@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
@@ -12,6 +11,7 @@ from pystap.ir.module import Function, Module, Position, Regex
 from pystap.ir.types import Global, LocalVar, StatPart, StatSpec, Ty
 from pystap.lang import ast
 from pystap.lang.tokens import Token
+from pystap.records import dataclass, field
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol
 
 _STAT_PARTS: tuple[StatPart, ...] = (
@@ -36,6 +36,7 @@ class Shared:
         self.module = module
         self.summaries = Summaries()
         self.functions: dict[FunctionSymbol, Function] = {}
+        self.conditions: dict[tuple[int, ...], int] = {}
         self.patterns: list[Token] = []  # where each of module.regexes stands
         self._make_function = make_function
         self._globals: dict[GlobalSymbol, Global] = {}

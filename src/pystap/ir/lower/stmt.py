@@ -141,7 +141,7 @@ def _if(frame: Frame, stmt: ast.If) -> list[ops.Stmt]:
 
 def _while(frame: Frame, stmt: ast.While) -> list[ops.Stmt]:
     cond = lower_expr.value(frame, stmt.cond)
-    if cond == ops.Const(0):
+    if ops.is_const(cond, 0):
         return []
     return [ops.Loop(cond, counted(frame, [stmt.body], stmt.tok, 1))]
 
@@ -149,7 +149,7 @@ def _while(frame: Frame, stmt: ast.While) -> list[ops.Stmt]:
 def _for(frame: Frame, stmt: ast.For) -> list[ops.Stmt]:
     init = effect(frame, stmt.init) if stmt.init else []
     cond = lower_expr.value(frame, stmt.cond) if stmt.cond else ops.Const(1)
-    if cond == ops.Const(0):
+    if ops.is_const(cond, 0):
         return init
     body = counted(frame, [stmt.body], stmt.tok, 2 if stmt.step else 1)
     step = effect(frame, stmt.step) if stmt.step else []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from pystap.ir.regex import syntax
 from pystap.ir.regex.syntax import RegexError, Tree
+from pystap.records import dataclass, field
 
 MAX_STATES: Final = 20_000
 

@@ -8,8 +8,9 @@ Sets are ``frozenset`` of byte values; no string holds byte 0, so no set does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from pystap.records import dataclass
 
 MAX_REPEAT: Final = 255
 
