@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf.layout import CALL_SLOTS, round_up
 from pystap.ir import ops
 from pystap.ir.types import Ty
+from pystap.ir.walk import walk_body
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function, Handler, Module
@@ -15,27 +16,14 @@ if TYPE_CHECKING:
 
 Captured = tuple[str, int]
 
-_SLOTS: Final[dict[type, tuple[str, ...]]] = {}
 _ERROR_ITEM: Final = 8 + 40 + CALL_SLOTS * 4 + 8
 _LOG_BUCKETS: Final = 128
-_LEAVES: Final = (str, int, type(None))
-
-
-def walk(node: object) -> Iterator[object]:
-    """All operations below and including ``node`` (a statement, an expression, or lists)."""
-    pending = [node]
-    while pending:
-        here = pending.pop()
-        if isinstance(here, (list, tuple)):
-            pending.extend(here)
-            continue
-        if isinstance(here, _LEAVES) or type(here).__module__ != ops.__name__:
-            continue
-        yield here
-        names = _SLOTS.get(type(here))
-        if names is None:
-            names = _SLOTS[type(here)] = tuple(type(here).__slots__)  # type: ignore[attr-defined]
-        pending.extend(getattr(here, name) for name in names)
+# Intrinsics that are values of the event, and how many values of a kind there are.
+_EVENT_INTRINSICS: Final = {
+    "addr": "ip", "returnval": "retval", "user_mode": "user_mode", "funcarg": "funcarg",
+    "reg": "reg",
+}  # fmt: skip
+_EVENT_INDEXES: Final = {"funcarg": 6, "reg": 17}
 
 
 class Facts:
@@ -118,7 +106,7 @@ class Analysis:
         facts.iterates |= callee.iterates
 
     def _collect(self, facts: Facts, body: list[ops.Stmt]) -> None:
-        for node in walk(body):
+        for node in walk_body(body):
             facts.size += 1
             match node:
                 case ops.Call(targets):
@@ -148,8 +136,8 @@ class Analysis:
                 case ops.EmitHist():
                     facts.prints = True
                     self.largest_item = max(self.largest_item, 16 + 8 * _LOG_BUCKETS)
-                case ops.Intrinsic(name):
-                    self._note_intrinsic(facts, name)
+                case ops.Intrinsic():
+                    self._note_intrinsic(facts, node)
             facts.fails |= getattr(node, "pos", -1) >= 0
 
     def _note_item(self, args: list[ops.Expr]) -> None:
@@ -158,9 +146,18 @@ class Analysis:
             size += round_up(4 + self.max_string) if ops.type_of(arg) is Ty.STR else 8
         self.largest_item = max(self.largest_item, size)
 
-    def _note_intrinsic(self, facts: Facts, name: str) -> None:
+    def _note_intrinsic(self, facts: Facts, e: ops.Intrinsic) -> None:
         from pystap.ir.intrinsics import INTRINSICS
 
-        info = INTRINSICS[name]
+        info = INTRINSICS[e.name]
         facts.fails |= info.fallible
-        facts.prints |= name in ("warn", "exit", "system")
+        facts.prints |= e.name in ("warn", "exit", "abort", "system")
+        kind = _EVENT_INTRINSICS.get(e.name)
+        if kind is None:
+            return
+        indexes = range(1)
+        if e.args:
+            number = e.args[0]
+            every = range(_EVENT_INDEXES[kind])
+            indexes = range(number.value, number.value + 1) if isinstance(number, ops.Const) else every
+        facts.captured |= {(kind, i) for i in indexes}

@@ -42,6 +42,11 @@ LEVEL_IRQ: Final = 1  # timers and perf events
 LEVEL_SESSION: Final = 2  # begin, end, error and slow timers, run by the session
 LEVELS: Final = 3
 
+# The "locks" map: one array value with LOCK_STRIDE bytes for each of Artifact.locks.
+LOCK_STRIDE: Final = 64
+LOCK_STATE: Final = 0  # word: 0 free, > 0 readers, < 0 updaters, the least number: a writer
+LOCK_SKIPPED: Final = 1  # word: handlers skipped because it could not be had
+
 
 class MapSpec(NamedTuple):
     """A map to create.  ``role`` is "control", "context", "output" (the ring buffer),
@@ -114,3 +119,4 @@ class Artifact(NamedTuple):
     maxerrors: int
     maxskipped: int
     suppress_handler_errors: bool
+    locks: tuple[str, ...] = ()  # names of the globals that have one, by slot

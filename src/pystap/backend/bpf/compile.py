@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import (
-    catching,
     calls,
+    catching,
+    context_values,
     expressions,
     foreach,
     format,
     globals_,
     histograms,
-    layout,
+    intrinsics,
+    locks,
     loops,
     maps,
+    memory,
     output,
     statements,
     stats,
     strings,
 )
 from pystap.backend.bpf.analysis import Analysis
-from pystap.backend.bpf.artifact import LEVEL_SESSION, Artifact, GlobalInfo, ProgramSpec
-from pystap.backend.bpf.programs import Entry, emit_handler
+from pystap.backend.bpf.artifact import Artifact, GlobalInfo, ProgramSpec
+from pystap.backend.bpf.attachments import Entry, emit_programs
 from pystap.backend.bpf.unit import Unit
 from pystap.backend.llvm import binding
-from pystap.backend.llvm.object import RODATA, BpfObject
+from pystap.backend.llvm.object import RODATA, BpfObject, LinkedProgram
 from pystap.kernel.btfwriter import LINKAGE_GLOBAL, LINKAGE_STATIC, BtfWriter, pack_func_info
-from pystap.probes.attach import SessionEvent
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.facts import KernelFacts
-    from pystap.ir.module import Module, Probe
+    from pystap.ir.module import Module
 
 _CONSTRUCTS: Final = (
-    catching, calls, expressions, foreach, format, globals_, histograms, loops, maps, output, statements, stats,
+    calls, catching, context_values, expressions, foreach, format, globals_, histograms, intrinsics, locks, loops, maps, memory, output, statements, stats,
     strings,
 )  # fmt: skip
 
-_SYSCALL: Final = 31
+_MOV_R0 = struct.Struct("<BBhi")
 
 
 def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
@@ -47,30 +50,13 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
     Raises :class:`~pystap.backend.bpf.facts.CompileError` when the kernel lacks what it needs.
     """
     unit = Unit(module, kernel, Analysis(module))
-    entries = []
-    for index, probe in enumerate(module.probes):
-        if isinstance(probe.attach, SessionEvent):
-            name = f"probe.{index}"
-            with unit.m.function(name, "i64", [("ptr", "event")]) as b:
-                entry = Entry(unit, b, LEVEL_SESSION)
-                emit_handler(unit, b, module.handlers[probe.handler], entry, index)
-            entries.append((name, index))
+    unit.context_map()
+    entries = emit_programs(unit)
     for late in unit.late:  # may grow meanwhile
         late()
     described = _globals(unit)
     obj = BpfObject(binding.compile_object(unit.text()))
-    btf, types = _btf(unit, obj)
-    rodata = unit.rodata_map(obj.rodata)
-    programs = []
-    for name, index in entries:
-        linked = obj.link(name)
-        fixups = tuple((at, rodata if n == RODATA else n) for at, n in linked.fixups)
-        info = pack_func_info((at, types[f]) for at, f in linked.functions)
-        programs.append(
-            ProgramSpec(
-                name, _SYSCALL, 0, linked.insns, fixups, btf, info, "session", "", 0, True, (index,)
-            )
-        )
+    programs = _programs(unit, obj, entries)
     return Artifact(
         tuple(unit.maps),
         tuple(programs),
@@ -82,7 +68,43 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
         module.limits.maxerrors,
         module.limits.maxskipped,
         module.limits.suppress_handler_errors,
+        unit.lock_names(),
     )
+
+
+def _programs(unit: Unit, obj: BpfObject, entries: list[Entry]) -> list[ProgramSpec]:
+    btf, types = _btf(unit, obj)
+    rodata = unit.rodata_map(obj.rodata)
+    linked = {name: obj.link(name) for name in {e.function for e in entries}}
+    programs = []
+    for entry in entries:
+        code = linked[entry.function]
+        programs.append(
+            ProgramSpec(
+                f"probe_{entry.probes[0]}",
+                entry.type,
+                entry.expected_attach,
+                _with_probe(code, entry.probe),
+                tuple((at, rodata if n == RODATA else n) for at, n in code.fixups),
+                btf,
+                pack_func_info((at, types[name]) for at, name in code.functions),
+                entry.attach,
+                entry.target,
+                entry.btf_id,
+                entry.sleepable,
+                entry.probes,
+                entry.btf_module,
+            )
+        )
+    return programs
+
+
+def _with_probe(code: LinkedProgram, probe: int) -> bytes:
+    """The instructions with the index of the probe where the code asks for it."""
+    insns = bytearray(code.insns)
+    for at, _ in code.magic_calls:
+        insns[at * 8 : at * 8 + 8] = _MOV_R0.pack(0xB7, 0, 0, probe)
+    return bytes(insns)
 
 
 def _globals(unit: Unit) -> tuple[GlobalInfo, ...]:
@@ -116,5 +138,3 @@ def _btf(unit: Unit, obj: BpfObject) -> tuple[bytes, dict[str, int]]:
         types[name] = writer.function(safe, prototypes[count], LINKAGE_GLOBAL)
     return writer.blob(), types
 
-
-_ = layout

@@ -11,8 +11,8 @@ from pystap.output.records import ERROR_TEXT, NO_ID
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
-    from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
     from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
 
 def raise_error(s: Scope, message: str, pos: int, *values: Operand) -> None:

@@ -51,6 +51,11 @@ class KernelFacts:
         self._btf: Btf | None = None
 
     @property
+    def ordered_stores(self) -> bool:
+        """Whether other CPUs see stores in program order."""
+        return True
+
+    @property
     def btf(self) -> Btf:
         """The kernel's BTF, opened at first use."""
         if self._btf is None:

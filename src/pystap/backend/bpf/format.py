@@ -274,12 +274,11 @@ def _emit_escaped(u: Unit, b: FunctionBuilder) -> None:
     b.call(escape_function(u), index, mode, u.limits.maxstringlen)
     length = builder.position() - start
     spaces = b.select(width.slt(0), -width, width) - length
-    with b.if_(spaces.sgt(0)):
-        with b.if_else(width.slt(0)) as (left, right):
-            with left:
-                builder.append_run(" ", spaces)
-            with right:
-                _move_right(s, builder, start, spaces)
+    with b.if_(spaces.sgt(0)), b.if_else(width.slt(0)) as (left, right):
+        with left:
+            builder.append_run(" ", spaces)
+        with right:
+            _move_right(s, builder, start, spaces)
     b.ret(0)
 
 

@@ -1,19 +1,27 @@
-"""Programs: how a handler is entered and left, for each way of attaching."""
+"""Programs: how a handler is entered and left."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, output
-from pystap.backend.bpf.artifact import CONTROL_STATE, LEVELS, STATE_RUNNING
+from pystap.backend.bpf.artifact import CONTROL_STATE, LEVEL_SESSION, LEVELS, STATE_RUNNING
+from pystap.backend.bpf.context_values import Event, capture
 from pystap.backend.bpf.errors import report
-from pystap.backend.bpf.scope import Body, Scope
+from pystap.backend.bpf.expressions import condition
+from pystap.backend.bpf.scope import Body, NeedsContext, Scope
 from pystap.backend.bpf.statements import clear_local
+from pystap.backend.bpf.unit import control_word
+from pystap.backend.llvm.object import MAGIC_CALL
 
 if TYPE_CHECKING:
+    from pystap.backend.bpf.context_values import ProgramKind
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
-    from pystap.ir.module import Handler
+    from pystap.ir.module import Probe
+
+# A call that is replaced by the index of the probe when one program's code serves many.
+PROBE_INDEX_CALL: Final = MAGIC_CALL + 1
 
 
 def find_context(unit: Unit, b: FunctionBuilder, index: Value) -> Value:
@@ -35,55 +43,73 @@ def runtime_scope(unit: Unit, b: FunctionBuilder, index: Value) -> Scope:
     return Scope(unit, Body(frame, False), b, find_context(unit, b, index))
 
 
-class Entry:
-    """What a program does before and after a handler's body."""
+def check_running(unit: Unit, b: FunctionBuilder) -> None:
+    """Emit the end of the program unless the session runs."""
+    state = b.load("i64", control_word(b, unit, CONTROL_STATE), volatile=True)
+    with b.if_(state.ne(STATE_RUNNING)):
+        b.ret(0)
 
-    __slots__ = ("b", "context", "level", "unit")
 
-    def __init__(self, unit: Unit, b: FunctionBuilder, level: int) -> None:
-        self.unit = unit
-        self.b = b
-        self.level = level
+def take_context(unit: Unit, b: FunctionBuilder, level: Operand, leave: str) -> Value:
+    """Find the context of this cpu and level and mark it busy.
 
-    def check_running(self) -> None:
-        """Do nothing unless the session runs."""
-        b = self.b
-        from pystap.backend.bpf.unit import control_word
+    When it is busy already, count a skipped hit and branch to ``leave``.
+    """
+    cpu = b.helper(helpers.GET_SMP_PROCESSOR_ID, "i64") & 0xFFFF
+    index = cpu * LEVELS + level
+    key = b.alloca("i32")
+    b.store(index.trunc("i32"), key)
+    context = b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(unit.context_map()), key)
+    _branch_if(b, context.eq(0), leave)
+    free = b.new_label("f")
+    busy = b.new_label("b")
+    b.branch_if(b.atomic_rmw("xchg", context, 1).eq(0), free, busy)
+    b.place(busy)
+    b.atomic_rmw("add", b.at(context, layout.SKIP_REENTRANT), 1, order="monotonic")
+    b.jump(leave)
+    b.place(free)
+    b.store(index, context, layout.INDEX)
+    return context
 
-        state = b.load("i64", control_word(b, self.unit, CONTROL_STATE), volatile=True)
-        with b.if_(state.ne(STATE_RUNNING)):
-            b.ret(0)
 
-    def take_context(self) -> Value:
-        """Find the context of this cpu and level and mark it busy, or count a skipped hit."""
-        b = self.b
-        cpu = b.helper(helpers.GET_SMP_PROCESSOR_ID, "i64") & 0xFFFF
-        index = cpu * LEVELS + self.level
-        context = find_context(self.unit, b, index)
-        busy = b.atomic_rmw("xchg", context, 1)
-        with b.if_(busy.ne(0)):
-            skipped = b.at(context, layout.SKIP_REENTRANT)
-            b.atomic_rmw("add", skipped, 1, order="monotonic")
-            b.ret(0)
-        b.store(index, context, layout.INDEX)
-        self.context = context
-        return context
+def _branch_if(b: FunctionBuilder, cond: Value, label: str) -> None:
+    stay = b.new_label("s")
+    b.branch_if(cond, label, stay)
+    b.place(stay)
 
 
 def emit_handler(
-    unit: Unit, b: FunctionBuilder, handler: Handler, entry: Entry, probe: Operand
+    unit: Unit,
+    b: FunctionBuilder,
+    kind: ProgramKind,
+    event: Value,
+    probe: Probe,
+    index: Value,
+    level: int,
 ) -> None:
-    """Emit a handler between the taking and the giving back of its context."""
-    context = entry.take_context()
-    b.store(probe, context, layout.PROBE)
+    """Emit everything a hit of a probe does once it is known to be one.
+
+    ``index`` is the probe's; control goes on behind.
+    """
+    if level != LEVEL_SESSION:
+        name = light_function(unit, kind, probe, level)
+        if name:
+            b.call(name, event, index)
+            return
+    done = b.new_label("d")
+    context = take_context(unit, b, level, done)
+    b.store(index, context, layout.PROBE)
+    handler = unit.module.handlers[probe.handler]
     counts = unit.analysis.counts_actions(handler)
     if counts:
         b.store(0, context, layout.ACTIONS)
-    body = Body(unit.frame(b.name), counts)
-    s = Scope(unit, body, b, context, entry.level)
+    s = Scope(unit, Body(unit.frame(unit.fresh(b.name)), counts), b, context, level)
+    capture(s, Event(kind, b, event), unit.analysis.facts(handler).captured)
+    failed, back, gone = s.new_exit("error"), s.new_exit("return"), s.new_exit("next")
+    if probe.condition >= 0:
+        s.leave_if(condition(s, unit.module.conditions[probe.condition]) ^ 1, "return")
     for var in handler.locals:
         clear_local(s, var)
-    failed, back, gone = s.new_exit("error"), s.new_exit("return"), s.new_exit("next")
     emit.statements(s, handler.body)
     b.jump(back.label)
     if failed.used:
@@ -95,10 +121,78 @@ def emit_handler(
     b.place(back.label)
     if failed.used or unit.analysis.facts(handler).prints:
         output.flush(s)
-    b.store(0, context, volatile=True)
-    b.ret(0)
+    s.release_store(context)
+    b.jump(done)
+    b.place(done)
+
+
+# ---- handlers without context
+
+
+def light_function(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> str:
+    """The function ``(event, probe)`` of a handler that needs no context; "" when it does."""
+    key = (kind, probe.handler, probe.condition, level)
+    if key not in unit.light:
+        unit.light[key] = _try_light(unit, kind, probe, level)
+    return unit.light[key]
+
+
+def _try_light(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> str:
+    handler = unit.module.handlers[probe.handler]
+    if handler.locals or unit.analysis.counts_actions(handler):
+        return ""
+    name = unit.fresh("light")
+    params = [("ptr", "event"), ("i64", "probe")]
+    try:
+        with unit.m.function(
+            name, "i64", params, linkage="internal", attrs=["alwaysinline"]
+        ) as b:
+            s = Scope(unit, Body(layout.Frame(name), False), b, None, level)
+            s.probe = b.args[1]
+            wanted = set(unit.analysis.facts(handler).captured)
+            capture(s, Event(kind, b, b.args[0]), wanted)
+            back = s.new_exit("return")
+            s.exits["error"] = s.exits["next"] = back
+            if probe.condition >= 0:
+                s.leave_if(condition(s, unit.module.conditions[probe.condition]) ^ 1, "return")
+            emit.statements(s, handler.body)
+            b.jump(back.label)
+            b.place(back.label)
+            b.ret(0)
+    except NeedsContext:
+        return ""
+    return name
 
 
 def report_without_context(s: Scope, message: int, pos: int, values: tuple[Operand, ...]) -> None:
     """Report an error of a handler that runs without context."""
-    raise NotImplementedError
+    u, b = s.u, s.b
+    assert s.probe is not None
+    name = u.function(
+        "report_light",
+        ["where", "message", "position", "first", "second"],
+        lambda fb: _emit_report_light(u, fb),
+    )
+    padded: list[Operand] = [*values, 0, 0][:2]
+    b.call(name, s.probe | s.level << 32, message, pos, *padded)
+
+
+def _emit_report_light(u: Unit, b: FunctionBuilder) -> None:
+    where, message, position, first, second = b.args
+    level = b.barrier((where >> 32) & 3)
+    done = b.new_label("d")
+    context = take_context(u, b, level, done)
+    b.store(where & 0xFFFF_FFFF, context, layout.PROBE)
+    s = Scope(u, Body(u.frame(b.name), False), b, context)
+    s.set_header(layout.ERROR, message + 1)
+    s.set_header(layout.ERROR_POS, position & 0xFFFF_FFFF)
+    s.set_header(layout.ERROR_VALUE, first)
+    s.set_header(layout.ERROR_VALUE + 8, second)
+    s.set_header(layout.CALLS, 0)
+    b.call(report(u), s.header(layout.INDEX))
+    output.flush(s)
+    s.release_store(context)
+    b.jump(done)
+    b.place(done)
+    b.ret(0)
+

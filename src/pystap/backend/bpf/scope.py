@@ -66,7 +66,9 @@ class Scope:
     ``light`` is then what to do about a run-time error (see :mod:`errors`).
     """
 
-    __slots__ = ("_frame", "b", "body", "context", "exits", "level", "u")
+    __slots__ = (
+        "_frame", "b", "body", "captured", "context", "exits", "level", "probe", "u",
+    )  # fmt: skip
 
     def __init__(
         self, unit: Unit, body: Body, b: FunctionBuilder, context: Value | None, level: int = -1
@@ -77,6 +79,8 @@ class Scope:
         self.context = context
         self.level = level
         self.exits: dict[Leaving, Exit] = {}
+        self.probe: Value | None = None  # the probe that fired, where it is at hand
+        self.captured: dict[tuple[str, int], Value] = {}  # values of the event, without context
         self._frame: Value | None = None
         if context is not None:
             self._frame = area(b, context, body.frame.token)
@@ -121,6 +125,16 @@ class Scope:
     def set_header(self, offset: int, value: Operand) -> None:
         """Change a word of the context's header."""
         self.b.store(value, self.need_context(), offset)
+
+    def release_store(self, where: Value) -> None:
+        """Set a word that guards memory to 0 when everything before is done.
+
+        x86-64 orders stores; elsewhere it takes an exchange.
+        """
+        if self.u.facts.ordered_stores:
+            self.b.store(0, where, volatile=True)
+        else:
+            self.b.atomic_rmw("xchg", where, 0)
 
     def area(self, name: str, size: int) -> Value:
         """Address of an area of the context."""

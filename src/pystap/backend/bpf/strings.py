@@ -263,7 +263,7 @@ def _compare(s: Scope, e: ops.StrCompare) -> Value:
     if e.op in ("==", "!="):
         for one, other, expr in ((left, right, e.right), (right, left, e.left)):
             if isinstance(expr, ops.StrConst):
-                same = _equalsliteral(s, one, encode(expr.value, s.u.limits.maxstringlen))
+                same = _equals_literal(s, one, encode(expr.value, s.u.limits.maxstringlen))
                 return (same if e.op == "==" else same ^ 1).zext("i64")
     order = compare(s, left, right)
     predicate = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}[e.op]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import helpers, layout
-from pystap.backend.bpf.artifact import CONTROL_WORDS, MapSpec
+from pystap.backend.bpf.artifact import CONTROL_WORDS, LOCK_STRIDE, MapSpec
 from pystap.backend.bpf.globallayout import GlobalLayout
 from pystap.backend.bpf.layout import TOKEN, Frame, round_up
 from pystap.backend.llvm.builder import FunctionBuilder, Module, Value
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.maps import ArrayLayout
     from pystap.backend.bpf.stats import StatLayout
     from pystap.ir import module as ir
+    from pystap.ir.types import Global
     from pystap.output.formats import Format
 
 CONTROL: Final = "control"
@@ -47,6 +48,8 @@ class Unit:
         self.callees: dict[str, list[str]] = {}
         self.prototypes: dict[str, int] = {}  # BTF-global functions: number of arguments
         self.max_string = round_up(module.limits.maxstringlen)
+        self.event_slots: dict[tuple[str, int], int] = {}
+        self._locks: dict[int, int] = {}  # slots by index of the global
         self._map_indexes: dict[str, int] = {}
         self._message_indexes: dict[str, int] = {}
         self._format_indexes: dict[Format, int] = {}
@@ -56,6 +59,8 @@ class Unit:
         self.stats: dict[int, StatLayout] = {}
         self.snapshots: dict[int, Snapshots] = {}
         self.sort_pairs = 0
+        self.light: dict[tuple[str, int, int, int], str] = {}  # see programs
+        self.entries: dict[tuple[str, int, int, int, bool], str] = {}  # see attachments
         self.functions: dict[int, Compiled] = {}  # by identity of the IR's function
         self.counts_actions = any(analysis.counts_actions(h) for h in module.handlers)
         self.late: list[Callable[[], None]] = []  # what is emitted when all else is
@@ -102,6 +107,25 @@ class Unit:
     def output_map(self) -> int:
         """The ring buffer."""
         return self.add_map(OUTPUT, "output", helpers.MAP_RINGBUF, 0, 0, 0)
+
+    def lock(self, var: Global) -> int:
+        """Slot of a global's lock."""
+        return self._locks.setdefault(var.index, len(self._locks))
+
+    @property
+    def lock_slots(self) -> int:
+        """How many locks there can be."""
+        return max(len(self.module.globals), 1)
+
+    def lock_names(self) -> tuple[str, ...]:
+        """Names of the globals with locks, by slot."""
+        names = {g.index: g.name for g in self.module.globals}
+        return tuple(names[index] for index in self._locks)
+
+    def locks_map(self) -> int:
+        """The map of locks."""
+        size = self.lock_slots * LOCK_STRIDE
+        return self.add_map("locks", "locks", helpers.MAP_ARRAY, 4, size, 1, mmap=True)
 
     def rodata_map(self, content: bytes) -> int:
         """The map of read-only data; -1 when there is none."""

@@ -1,4 +1,4 @@
-"""The intrinsics, one topic a file; a topic is imported when a program uses one of its own."""
+"""The intrinsics, one topic a file; each is a function registered under its name."""
 
 from __future__ import annotations
 
@@ -14,35 +14,20 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.strings import Room
     from pystap.backend.llvm.builder import Value
 
-LONG: Final[dict[str, Callable[[Scope, ops.Intrinsic], Value]]] = {}
-STRING: Final[dict[str, Callable[[Scope, ops.Intrinsic, Room], None]]] = {}
-VOID: Final[dict[str, Callable[[Scope, ops.Intrinsic], None]]] = {}
-
-_TOPICS: Final = {
-    "tables": "table_str table_num flags_str",
-    "text_numbers": "isdigit strtol byte_str",
-    "text_quote": "text_str text_strn kernel_string_quoted user_string_quoted",
-    "text_replace": "str_replace",
-    "text_search": "strlen substr stringat isinstr strpos",
-    "tokenizing": "tokenize tokenize_next",
-}
+_LONGS: Final[dict[str, Any]] = {}
+_STRINGS: Final[dict[str, Any]] = {}
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def long(*names: str) -> Callable[[_F], _F]:
-    """Register the emitter of intrinsics that give a long."""
-    return _register(LONG, names)
+    """Register ``(scope, operation) -> Value``, for results that are longs or nothing (then 0)."""
+    return _register(_LONGS, names)
 
 
 def string(*names: str) -> Callable[[_F], _F]:
-    """Register the emitter of intrinsics that write a string."""
-    return _register(STRING, names)
-
-
-def void(*names: str) -> Callable[[_F], _F]:
-    """Register the emitter of intrinsics without a value."""
-    return _register(VOID, names)
+    """Register ``(scope, operation, room)``, which writes its result to the room."""
+    return _register(_STRINGS, names)
 
 
 def _register(table: dict[str, Any], names: tuple[str, ...]) -> Callable[[_F], _F]:
@@ -54,30 +39,26 @@ def _register(table: dict[str, Any], names: tuple[str, ...]) -> Callable[[_F], _
     return register
 
 
-def _load(name: str) -> None:
-    """Import the topic of an intrinsic.  Raises CompileError when there is none."""
-    from importlib import import_module
-
-    for topic, names in _TOPICS.items():
-        if name in names.split():
-            import_module(f"{__name__}.{topic}")
-            return
-    raise CompileError(f"this runtime has no '{name}'")
+def _find(table: dict[str, Any], name: str) -> Any:
+    if not table:
+        from pystap.backend.bpf.intrinsics import (  # noqa: F401 - they register themselves
+            clocks,
+            effects,
+            probe,
+            task,
+        )
+    emitter = table.get(name)
+    if emitter is None:
+        raise CompileError(f"the bpf runtime has no '{name}'")
+    return emitter
 
 
 @emit.emits_long(ops.Intrinsic)
 def _long(s: Scope, e: ops.Intrinsic) -> Value:
-    """Emit an intrinsic that gives a long, or none: then the value is 0."""
-    if e.name not in LONG and e.name not in VOID:
-        _load(e.name)
-    if e.name in VOID:
-        VOID[e.name](s, e)
-        return s.b.const("i64", 0)
-    return LONG[e.name](s, e)
+    value: Value = _find(_LONGS, e.name)(s, e)
+    return value
 
 
 @emit.emits_string(ops.Intrinsic)
 def _string(s: Scope, e: ops.Intrinsic, room: Room) -> None:
-    if e.name not in STRING:
-        _load(e.name)
-    STRING[e.name](s, e, room)
+    _find(_STRINGS, e.name)(s, e, room)

@@ -1,0 +1,141 @@
+"""Which programs there are: probes grouped by how they attach."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pystap.backend.bpf import dispatch, helpers
+from pystap.backend.bpf.context_values import ProgramKind
+from pystap.backend.bpf.levels import SLOW_TIMER_NS, level_of
+from pystap.backend.bpf.programs import PROBE_INDEX_CALL, check_running, emit_handler
+from pystap.probes.attach import (
+    PerfEvent,
+    Profile,
+    SessionEvent,
+    SyscallEvent,
+    Timer,
+    Tracepoint,
+    Uprobe,
+)
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.unit import Unit
+    from pystap.ir.module import Probe
+
+_KPROBE, _PERF_EVENT, _TRACING, _SYSCALL = 2, 7, 26, 31
+_TRACE_RAW_TP: Final = 23
+
+
+class Entry(NamedTuple):
+    """A program to be made of the function ``function``.
+
+    ``probe`` is the index put in where the code asks for it (-1: nowhere).
+    """
+
+    function: str
+    type: int
+    attach: str
+    probes: tuple[int, ...]
+    probe: int = -1
+    expected_attach: int = 0
+    target: str = ""
+    btf_id: int = 0
+    btf_module: str = ""
+    sleepable: bool = False
+
+
+def emit_programs(unit: Unit) -> list[Entry]:
+    """Emit the code of all probes of the module."""
+    entries: list[Entry] = []
+    uprobes: dict[tuple[int, int, bool], list[int]] = {}
+    for index, probe in enumerate(unit.module.probes):
+        match probe.attach:
+            case SessionEvent("never"):
+                pass
+            case SessionEvent():
+                entries.append(_session(unit, index, probe, check=False))
+            case Timer(period) if period >= SLOW_TIMER_NS:
+                entries.append(_session(unit, index, probe, check=True))
+            case Timer():
+                entries.append(_perf(unit, index, probe, "timer"))
+            case Profile():
+                entries.append(_perf(unit, index, probe, "profile"))
+            case PerfEvent():
+                entries.append(_perf(unit, index, probe, "perf"))
+            case Tracepoint():
+                entries.append(_tracepoint(unit, index, probe))
+            case Uprobe(is_return=is_return):
+                uprobes.setdefault((probe.handler, probe.condition, is_return), []).append(index)
+            case _:
+                pass
+    entries += [_uprobe(unit, indexes) for indexes in uprobes.values()]
+    for edge in ("enter", "exit"):
+        calls = [
+            i
+            for i, p in enumerate(unit.module.probes)
+            if isinstance(p.attach, SyscallEvent) and p.attach.edge == edge
+        ]
+        if calls:
+            entries.append(_system_calls(unit, edge, calls))
+    return entries
+
+
+def _shared(
+    unit: Unit, kind: ProgramKind, index: int, probe: Probe, *, check: bool
+) -> str:
+    """The function of a handler for a kind of program, its probe to be put in later."""
+    level = level_of(probe.attach)
+    key = (kind, probe.handler, probe.condition, level, check)
+    found = unit.entries.get(key)
+    if found is None:
+        found = unit.entries[key] = f"probe.{index}"
+        with unit.m.function(found, "i64", [("ptr", "event")]) as b:
+            if check:
+                check_running(unit, b)
+            number = b.helper(PROBE_INDEX_CALL, "i64")
+            emit_handler(unit, b, kind, b.args[0], probe, number, level)
+            b.ret(0)
+    return found
+
+
+def _session(unit: Unit, index: int, probe: Probe, *, check: bool) -> Entry:
+    function = _shared(unit, "session", index, probe, check=check)
+    return Entry(function, _SYSCALL, "session", (index,), index, sleepable=True)
+
+
+def _perf(unit: Unit, index: int, probe: Probe, attach: str) -> Entry:
+    function = _shared(unit, "perf", index, probe, check=True)
+    return Entry(function, _PERF_EVENT, attach, (index,), index)
+
+
+def _tracepoint(unit: Unit, index: int, probe: Probe) -> Entry:
+    where = probe.attach
+    assert isinstance(where, Tracepoint)
+    found = unit.facts.tracepoint(where.name)
+    function = _shared(unit, "tp_btf", index, probe, check=True)
+    return Entry(
+        function, _TRACING, "tp_btf", (index,), index, _TRACE_RAW_TP, where.name,
+        found.btf_id, found.module,
+    )  # fmt: skip
+
+
+def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
+    probe = unit.module.probes[indexes[0]]
+    assert isinstance(probe.attach, Uprobe)
+    kind: ProgramKind = "uretprobe" if probe.attach.is_return else "uprobe"
+    name = f"probe.{indexes[0]}"
+    with unit.m.function(name, "i64", [("ptr", "event")]) as b:
+        check_running(unit, b)
+        number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0])
+        emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
+        b.ret(0)
+    return Entry(name, _KPROBE, kind, tuple(indexes))
+
+
+def _system_calls(unit: Unit, edge: str, indexes: list[int]) -> Entry:
+    name = f"sys_{edge}"
+    dispatch.emit_dispatcher(unit, name, edge, indexes)
+    found = unit.facts.tracepoint(name)
+    return Entry(
+        name, _TRACING, "tp_btf", tuple(indexes), -1, _TRACE_RAW_TP, name, found.btf_id
+    )

@@ -1,0 +1,132 @@
+"""Numbers an event brings with it: where each kind of program finds them.
+
+A program stores the ones its handler asks for in the context before the body runs, so that
+functions and loop bodies find them, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from pystap.backend.bpf import emit, helpers, layout
+from pystap.backend.bpf.facts import (
+    X86_CS,
+    X86_FUNCTION_ARGS,
+    X86_ORIG_AX,
+    X86_PT_REGS,
+    X86_SYSCALL_ARGS,
+    CompileError,
+)
+from pystap.ir import ops
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.analysis import Captured
+    from pystap.backend.bpf.scope import Scope
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
+
+ProgramKind = Literal["session", "perf", "tp_btf", "sys_enter", "sys_exit", "uprobe", "uretprobe"]
+
+_AREA: Final = "event"
+_REGISTERS_IN_ARGUMENT: Final = 0  # of sys_enter and sys_exit: the pointer to pt_regs
+
+
+class Event:
+    """The event of a program: ``pointer`` is what the kernel passes to it."""
+
+    __slots__ = ("_registers", "b", "kind", "pointer")
+
+    def __init__(self, kind: ProgramKind, b: FunctionBuilder, pointer: Value) -> None:
+        self.kind = kind
+        self.b = b
+        self.pointer = pointer
+        self._registers: Value | None = None
+
+    def value(self, name: str, index: int) -> Value:
+        """Emit the reading of a value."""
+        b = self.b
+        if name == "arg":
+            return b.load("i64", self.pointer, 8 * index)
+        if self.kind in ("sys_enter", "sys_exit"):
+            return self._of_system_call(name, index)
+        if self.kind in ("session", "tp_btf"):
+            return b.const("i64", 0)  # nothing was interrupted or probed that has registers
+        return self._of_registers(name, index)
+
+    def register(self, offset: int) -> Value:
+        """A field of the registers at hand, by its offset in struct pt_regs."""
+        if self.kind not in ("sys_enter", "sys_exit"):
+            return self.b.load("i64", self.pointer, offset)
+        if self._registers is None:
+            self._registers = self.b.load("ptr", self.pointer, _REGISTERS_IN_ARGUMENT)
+        return self.b.load("i64", self._registers, offset)
+
+    def _of_system_call(self, name: str, index: int) -> Value:
+        if name == "sysnr":
+            if self.kind == "sys_enter":
+                return self.b.load("i64", self.pointer, 8)
+            return self.register(X86_ORIG_AX)
+        if name in ("sysret", "retval"):
+            if self.kind == "sys_exit":
+                return self.b.load("i64", self.pointer, 8)
+            return self.b.const("i64", 0)
+        if name in ("sysarg", "funcarg"):
+            return self.register(X86_PT_REGS[X86_SYSCALL_ARGS[index]])
+        return self._of_registers(name, index)
+
+    def _of_registers(self, name: str, index: int) -> Value:
+        b = self.b
+        match name:
+            case "reg":
+                if not 0 <= index < len(X86_PT_REGS):
+                    raise CompileError(f"there is no register {index}")
+                return self.register(X86_PT_REGS[index])
+            case "ip":
+                return self.register(X86_PT_REGS[16])
+            case "retval":
+                return self.register(X86_PT_REGS[0])
+            case "user_mode":
+                return self.register(X86_CS) & 3
+            case "funcarg":
+                return self._function_argument(index)
+        return b.const("i64", 0)
+
+    def _function_argument(self, index: int) -> Value:
+        """An integer argument by the calling convention, read at the function's entry."""
+        if index < len(X86_FUNCTION_ARGS):
+            return self.register(X86_PT_REGS[X86_FUNCTION_ARGS[index]])
+        b = self.b
+        behind_return_address = 8 * (index - len(X86_FUNCTION_ARGS) + 1)
+        where = self.register(X86_PT_REGS[7]) + behind_return_address
+        word = b.alloca("i64")
+        b.store(0, word)
+        b.helper(helpers.PROBE_READ_USER, "i64", word, 8, where)
+        return b.load("i64", word)
+
+
+def capture(s: Scope, event: Event, wanted: set[Captured]) -> None:
+    """Take the values a handler asks for out of its event."""
+    values = {key: event.value(*key) for key in sorted(wanted) if key[0] != "probe_id"}
+    if s.context is None:
+        s.captured = values
+        return
+    for key, value in values.items():
+        s.b.store(value, _place(s, key))
+
+
+def _place(s: Scope, key: Captured) -> Value:
+    number = s.u.event_slots.setdefault(key, len(s.u.event_slots))
+    return s.b.at(s.area(_AREA, 8 * len(s.u.event_slots)), 8 * number)
+
+
+def captured(s: Scope, name: str, index: int = 0) -> Value:
+    """A value of the event, in the handler or in a function it calls."""
+    if name == "probe_id":
+        return s.probe if s.probe is not None else s.header(layout.PROBE)
+    if s.context is None:
+        return s.captured[name, index]
+    return s.b.load("i64", _place(s, (name, index)))
+
+
+@emit.emits_long(ops.ContextValue)
+def _context_value(s: Scope, e: ops.ContextValue) -> Value:
+    return captured(s, e.kind, e.index)

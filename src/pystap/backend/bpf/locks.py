@@ -1,0 +1,137 @@
+"""Locks of globals: words that readers, updaters and writers share by compare-exchange.
+
+A positive word counts readers, a negative one updaters, :data:`_WRITER` is a writer.  Whoever
+cannot have a lock at once spins for a bounded time; then the handler is skipped and counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pystap.backend.bpf import emit, helpers, layout
+from pystap.backend.bpf.artifact import LEVELS, LOCK_SKIPPED, LOCK_STRIDE
+from pystap.backend.bpf.errors import raise_uncatchable
+from pystap.backend.bpf.loops import run_loop
+from pystap.ir import ops
+from pystap.ir.types import Global
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.scope import Scope
+    from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
+
+_WRITER: Final = -(1 << 63)
+_MODES: Final = {"read": 0, "update": 1, "write": 2}
+_TRACKED: Final = 64  # locks that contexts note as held
+_RESULT, _SLOT, _MODE, _DEADLINE = (layout.SCRATCH + 8 * i for i in range(4))
+
+
+@emit.emits_statement(ops.Locked)
+def _locked(s: Scope, e: ops.Locked) -> None:
+    _hold(s, e.locks, e.body)
+
+
+def _hold(s: Scope, locks: list[tuple[Global, ops.LockMode]], body: list[ops.Stmt]) -> None:
+    if not locks:
+        emit.statements(s, body)
+        return
+    (var, mode), *rest = locks
+    slot = s.u.lock(var)
+    _take(s, slot, mode)
+    with s.cleanup(lambda: _give_back(s, slot, mode)):
+        _hold(s, rest, body)
+
+
+def _address(s: Scope, slot: Value | int) -> Value:
+    base = s.b.map_value(s.u.locks_map())
+    return s.b.at(base, 0, slot, scale=LOCK_STRIDE)
+
+
+def _take(s: Scope, slot: int, mode: ops.LockMode) -> None:
+    u, b = s.u, s.b
+    index = s.header(layout.INDEX)
+    got = b.var("i64", 1)
+    with b.if_(_try(s, _address(s, slot), mode) ^ 1):
+        name = u.function("lock_slow", ["index", "slot", "mode"], lambda fb: _emit_slow(u, fb))
+        got.set(b.call(name, index, slot, _MODES[mode]))
+    with b.if_(got.get().eq(0)):
+        raise_uncatchable(s, layout.ERROR_SKIP)
+    if slot < _TRACKED:
+        s.set_header(layout.HELD, s.header(layout.HELD) | 1 << slot)
+
+
+def _try(s: Scope, where: Value, mode: ops.LockMode) -> Value:
+    """``i1``: the lock was free for this use and is now held."""
+    b = s.b
+    if mode == "write":
+        return b.cmpxchg(where, 0, _WRITER).eq(0)
+    now = b.load("i64", where, volatile=True)
+    got = b.var("i1", 0)
+    if mode == "read":
+        free, after = now.sge(0), now + 1
+    else:
+        free, after = b.both(now.sle(0), now.ne(_WRITER)), now - 1
+    with b.if_(free):
+        got.set(b.cmpxchg(where, now, after).eq(now))
+    return got.get()
+
+
+def _give_back(s: Scope, slot: int, mode: ops.LockMode) -> None:
+    b = s.b
+    where = _address(s, slot)
+    if slot < _TRACKED:
+        s.set_header(layout.HELD, s.header(layout.HELD) & ~(1 << slot))
+    if mode == "write":
+        s.release_store(where)
+    else:
+        b.atomic_rmw("add", where, -1 if mode == "read" else 1)
+
+
+def _emit_slow(u: Unit, b: FunctionBuilder) -> None:
+    """Spin for a lock: 1 when it is held, 0 when time is up."""
+    from pystap.backend.bpf.programs import runtime_scope
+
+    index, slot, mode = b.args
+    s = runtime_scope(u, b, index)
+    slot = b.barrier(slot)
+    slot = b.barrier(b.select(slot.ult(u.lock_slots), slot, 0))
+    s.set_header(_RESULT, 0)
+    s.set_header(_SLOT, slot)
+    s.set_header(_MODE, mode)
+    limit = u.limits.maxtrylock * u.limits.trylockdelay * 1000
+    s.set_header(_DEADLINE, b.helper(helpers.KTIME_GET_NS, "i64") + limit)
+    with b.if_(_held_below(s, index, slot) ^ 1):
+        run_loop(s, helpers.MAX_LOOPS, _spin, "spin")
+    with b.if_(s.header(_RESULT).eq(0)):
+        where = b.at(_address(s, slot), 8 * LOCK_SKIPPED)
+        b.atomic_rmw("add", where, 1, order="monotonic")
+    b.ret(s.header(_RESULT))
+
+
+def _held_below(s: Scope, index: Value, slot: Value) -> Value:
+    """``i1``: a handler that this one interrupted holds the lock, so waiting is no use."""
+    u, b = s.u, s.b
+    held = b.var("i64", 0)
+    first = index - index % LEVELS
+    for level in range(LEVELS):
+        key = b.alloca("i32")
+        b.store((first + level).trunc("i32"), key)
+        other = b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(u.context_map()), key)
+        with b.if_(b.both(other.ne(0), (first + level).ne(index))):
+            held.set(held.get() | b.load("i64", other, layout.HELD))
+    tracked = slot.ult(_TRACKED)
+    return b.both(tracked, ((held.get() >> (slot & 63)) & 1).ne(0))
+
+
+def _spin(s: Scope, _index: Value) -> None:
+    b = s.b
+    slot = b.barrier(s.header(_SLOT))
+    slot = b.barrier(b.select(slot.ult(s.u.lock_slots), slot, 0))
+    where = _address(s, slot)
+    with b.switch(s.header(_MODE)) as sw:
+        for mode, number in _MODES.items():
+            with sw.case(number), b.if_(_try(s, where, mode)):  # type: ignore[arg-type]
+                s.set_header(_RESULT, 1)
+    s.leave_if(s.header(_RESULT).ne(0), "break")
+    now = b.helper(helpers.KTIME_GET_NS, "i64")
+    s.leave_if(now.ugt(s.header(_DEADLINE)), "break")
