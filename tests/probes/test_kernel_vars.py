@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from probes import fakekernel
 from probes.points import env, expr_text, token
-
 from pystap.diag.diagnostic import DiagnosticError
 from pystap.lang import ast
 from pystap.probes import kernel_vars

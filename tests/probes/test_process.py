@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from probes.points import env, parse_var, resolve
 
+from probes.points import env, parse_var, resolve
 from pystap.debuginfo.elf import Elf
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.probes.attach import ProcessEvent, Uprobe

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from datadriven import Case, assert_case, load_cases
 from probes.points import resolve, show
-
 from pystap.diag.diagnostic import DiagnosticError
 from pystap.probes.registry import families, family, roots
 

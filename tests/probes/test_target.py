@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from datadriven import Case, assert_case, load_cases
 from probes import fakekernel
-from probes.points import env, expr_text, parse_var, resolve, token
-
+from probes.points import env, expr_text, parse_var, resolve
 from pystap.debuginfo.btf import Btf
 from pystap.diag.diagnostic import DiagnosticError
 from pystap.kernel import event_systems

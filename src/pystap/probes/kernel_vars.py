@@ -46,18 +46,22 @@ def expand_var(node: ast.AtVar, env: ProbeEnv) -> ast.Expr:
 
 def _variable_address(btf: Btf, var_id: int, name: str, tok: Token) -> ast.Expr:
     """The address of a variable; of the current CPU's instance when it is per CPU."""
-    symbols = _kernel_symbols({name, "__per_cpu_offset"})
-    if name not in symbols:
+    from pystap.debuginfo.kallsyms import Kallsyms
+
+    symbols = Kallsyms(_KALLSYMS)
+    found = symbols.addresses(name)
+    offsets = symbols.addresses("__per_cpu_offset")
+    per_cpu = _is_per_cpu(btf, var_id)
+    if not found or (per_cpu and not offsets):
         raise error(f"the kernel does not tell the address of '{name}' (/proc/kallsyms)", tok)
-    if not _is_per_cpu(btf, var_id):
-        return number(symbols[name], tok)
-    if "__per_cpu_offset" not in symbols:
-        raise error("the kernel does not tell where per-CPU variables are (/proc/kallsyms)", tok)
+    start = number(_signed(found[0]), tok)
+    if not per_cpu:
+        return start
     cpu = CoreIntrinsic(tok=tok, type="long", name="cpu")
-    slot = binary("+", number(symbols["__per_cpu_offset"], tok), cpu, tok)
-    slot.right = binary("*", cpu, number(8, tok), tok)
+    distance = binary("*", cpu, number(8, tok), tok)
+    slot = binary("+", number(_signed(offsets[0]), tok), distance, tok)
     offset = CoreLoad(tok=tok, type="long", addr=slot, space="kernel", size=8, signed=False)
-    return binary("+", offset, number(symbols[name], tok), tok)
+    return binary("+", offset, start, tok)
 
 
 def _is_per_cpu(btf: Btf, var_id: int) -> bool:
@@ -68,19 +72,6 @@ def _is_per_cpu(btf: Btf, var_id: int) -> bool:
         return False
     view = btf.type(section)
     return isinstance(view, t.Datasec) and any(entry[0] == var_id for entry in view.variables)
-
-
-def _kernel_symbols(names: set[str]) -> dict[str, int]:
-    """Addresses of kernel symbols (0 shown to the unprivileged counts as none)."""
-    found: dict[str, int] = {}
-    with open(_KALLSYMS, encoding="latin-1") as file:
-        for line in file:
-            fields = line.split()
-            if fields[2] in names and int(fields[0], 16):
-                found.setdefault(fields[2], _signed(int(fields[0], 16)))
-                if len(found) == len(names):
-                    break
-    return found
 
 
 def _signed(value: int) -> int:

@@ -143,7 +143,7 @@ class _Decoder:
         if kind == "sockopt":
             named, table = decides == _SOL_SOCKET, "socket_option"
         else:
-            named, table = decides in (_AF_INET, _AF_INET6), "socket_protocol"
+            named, table = decides in (_AF_INET, _AF_INET6), "ipproto"
         return _enum(table, value) if named else str(_signed(value, 32))
 
     def _buffer(self, address: int, count: int) -> str:

@@ -54,7 +54,7 @@ RESULTS: Final = ("int", "ptr", "oct", "ulong")
 IMPLIED_TABLES: Final = {
     "dirfd": ("dirfd",),
     "sockopt": ("socket_option",),
-    "protocol": ("socket_protocol",),
+    "protocol": ("ipproto",),
     "sockaddr": ("address_family",),
     "sigset": ("signal_set",),
     "sigaction": ("sa_flags", "signal_set"),
