@@ -18,55 +18,53 @@ def build_plain(nfa: Nfa) -> Dfa:
     """The smallest table that finds a match anywhere in a string.  Raises RegexError."""
     class_of, samples = byte_classes(s.allowed for s in nfa.states if s.kind == "chars")
     builder = _Builder(nfa)
-    start = builder.number(_closure(nfa, {nfa.start}, at_begin=True), first=True)
-    again = _closure(nfa, {nfa.start})  # the search may begin anywhere
+    start = builder.number({nfa.start}, at_begin=True)
     table: list[int] = [DEAD] * len(samples) + [MATCHED] * len(samples)
     at = MATCHED + 1
     while at < len(builder.sets):
         subset = builder.sets[at]
         for byte in samples:
             moved = {nfa.states[s].next[0] for s in subset if byte in nfa.states[s].allowed}
-            table.append(builder.number(_closure(nfa, moved) | again))
+            moved.add(nfa.start)  # the search may begin anywhere
+            table.append(builder.number(moved))
         at += 1
-    at_end = [False, True]
-    for number, subset in enumerate(builder.sets[MATCHED + 1 :], MATCHED + 1):
-        last = _closure(nfa, subset, at_begin=number == start, at_end=True)
-        at_end.append(builder.accepts(last))
-    return _minimise(class_of, len(samples), start, table, at_end)
+    return _minimise(class_of, len(samples), start, table, builder.at_end)
 
 
 class _Builder:
-    """Numbers the sets of states met."""
+    """Numbers the sets of states met; ``at_end`` tells which hold a match if nothing follows."""
 
     def __init__(self, nfa: Nfa) -> None:
         self.nfa = nfa
         nothing: _Set = frozenset()
         self.sets = [nothing, nothing]  # DEAD and MATCHED
+        self.at_end = [False, True]
         self.numbers: dict[tuple[_Set, bool], int] = {}
+
+    def number(self, entries: set[int], at_begin: bool = False) -> int:
+        """Number of what is reached from NFA states without taking a byte."""
+        subset = _closure(self.nfa, entries, at_begin)
+        if self.accepts(subset):
+            return MATCHED
+        end = self.accepts(_closure(self.nfa, entries, at_begin, at_end=True))
+        if not subset and not end:
+            return DEAD
+        known = self.numbers.get((subset, end))
+        if known is None:
+            if len(self.sets) >= MAX_DFA_STATES:
+                raise RegexError("pattern is too complex", 0)
+            known = self.numbers[subset, end] = len(self.sets)
+            self.sets.append(subset)
+            self.at_end.append(end)
+        return known
 
     def accepts(self, subset: _Set) -> bool:
         """Whether a match is complete."""
         return any(self.nfa.states[s].kind == "accept" for s in subset)
 
-    def number(self, subset: _Set, first: bool = False) -> int:
-        """Number of a set; the ``first`` one is not reached again, its begin is the subject's."""
-        if self.accepts(subset):
-            return MATCHED
-        if not subset:
-            return DEAD
-        known = self.numbers.get((subset, first))
-        if known is None:
-            if len(self.sets) >= MAX_DFA_STATES:
-                raise RegexError("pattern is too complex", 0)
-            known = self.numbers[subset, first] = len(self.sets)
-            self.sets.append(subset)
-        return known
 
-
-def _closure(
-    nfa: Nfa, entries: set[int] | _Set, at_begin: bool = False, at_end: bool = False
-) -> _Set:
-    """States reached without taking a byte: those that wait for one or for the end, and accept."""
+def _closure(nfa: Nfa, entries: set[int], at_begin: bool, at_end: bool = False) -> _Set:
+    """States reached without taking a byte: those that wait for one, and accept."""
     seen: set[int] = set()
     kept: set[int] = set()
     stack = list(entries)
@@ -76,9 +74,9 @@ def _closure(
             continue
         seen.add(number)
         state = nfa.states[number]
-        if state.kind in ("chars", "accept") or (state.kind == "end" and not at_end):
+        if state.kind in ("chars", "accept"):
             kept.add(number)
-        elif state.kind != "begin" or at_begin:
+        elif {"begin": at_begin, "end": at_end}.get(state.kind, True):
             stack += state.next
     return frozenset(kept)
 

@@ -27,25 +27,30 @@ _Thread = tuple[int, _Tags]
 @dataclass(slots=True, frozen=True)
 class _State:
     """Threads with registers in canonical numbering; ``open``: new threads may still begin;
-    ``first``: nothing was taken yet."""
+    ``end``: the tags of the match there is if nothing follows."""
 
     threads: tuple[_Thread, ...]
     open: bool
-    first: bool = False
+    end: _Tags | None
 
 
 def build_tagged(nfa: Nfa, groups: int) -> TaggedDfa:
     """The table that finds the leftmost longest match and its groups.  Raises RegexError."""
     class_of, samples = byte_classes(s.allowed for s in nfa.states if s.kind == "chars")
     builder = _Builder(nfa)
-    begin = builder.closure([(nfa.start, (UNSET,) * nfa.tags)], at_begin=True)
-    start, start_map = builder.number(begin, True, first=True)
+    fresh = (nfa.start, (UNSET,) * nfa.tags)
+    start, start_map = builder.number([fresh], True, at_begin=True)
     rows: list[tuple[int, _Tags]] = []
     at = 1
     while at < len(builder.states):
         state = builder.states[at]
         for byte in samples:
-            rows.append(builder.step(state, byte))
+            moved = [
+                (nfa.states[s].next[0], tags)
+                for s, tags in state.threads
+                if byte in nfa.states[s].allowed
+            ]
+            rows.append(builder.number(moved + [fresh] * state.open, state.open))
         at += 1
     return _assemble(builder, class_of, len(samples), groups, start, start_map, rows)
 
@@ -55,25 +60,12 @@ class _Builder:
 
     def __init__(self, nfa: Nfa) -> None:
         self.nfa = nfa
-        self.states: list[_State] = [_State((), False)]
+        self.states: list[_State] = [_State((), False, None)]
         self.numbers: dict[_State, int] = {self.states[0]: 0}
         self.registers = 0
 
-    def step(self, state: _State, byte: int) -> tuple[int, _Tags]:
-        """The state after a byte, and the sources of its registers."""
-        moved = [
-            (self.nfa.states[s].next[0], tags)
-            for s, tags in state.threads
-            if byte in self.nfa.states[s].allowed
-        ]
-        if state.open:
-            moved.append((self.nfa.start, (UNSET,) * self.nfa.tags))
-        return self.number(self.closure(moved), state.open)
-
-    def closure(
-        self, entries: list[_Thread], at_begin: bool = False, at_end: bool = False
-    ) -> list[_Thread]:
-        """Threads that wait for a byte or the end, or accept, most preferred first."""
+    def closure(self, entries: list[_Thread], at_begin: bool, at_end: bool) -> list[_Thread]:
+        """Threads that wait for a byte or accept, most preferred first."""
         seen: set[int] = set()
         found: list[_Thread] = []
         stack = entries[::-1]
@@ -83,31 +75,41 @@ class _Builder:
                 continue
             seen.add(number)
             state = self.nfa.states[number]
-            if state.kind in ("chars", "accept") or (state.kind == "end" and not at_end):
+            if state.kind in ("chars", "accept"):
                 found.append((number, tags))
-            elif state.kind != "begin" or at_begin:
+            elif {"begin": at_begin, "end": at_end}.get(state.kind, True):
                 if state.kind == "tag":
                     tags = (*tags[: state.tag], HERE, *tags[state.tag + 1 :])
                 stack += [(n, tags) for n in reversed(state.next)]
         return found
 
     def number(
-        self, threads: list[_Thread], still_open: bool, first: bool = False
+        self, entries: list[_Thread], still_open: bool, at_begin: bool = False
     ) -> tuple[int, _Tags]:
-        """Number of a state, and where each of its registers comes from."""
+        """Number of the state reached by threads, and where each of its registers comes from."""
+        threads = self.closure(entries, at_begin, at_end=False)
+        end = self.accepting(self.closure(entries, at_begin, at_end=True))
         accepting = self.accepting(threads)
         if accepting is not None:
             still_open = False
             at = next(i for i, (s, _) in enumerate(threads) if self.is_accept(s))
             threads = [t for i, t in enumerate(threads) if i <= at or t[1][0] == accepting[0]]
+        if not threads and end is None:
+            still_open = False  # nothing can begin where nothing has begun
         sources: dict[int, int] = {}
-        renamed = []
-        for number, tags in threads:
+        for tags in [*(t for _, t in threads), end or ()]:
             for source in tags:
                 if source != UNSET:
                     sources.setdefault(source, len(sources))
-            renamed.append((number, tuple(sources.get(t, UNSET) for t in tags)))
-        state = _State(tuple(renamed), still_open, first)
+
+        def renamed(tags: _Tags) -> _Tags:
+            return tuple(sources.get(t, UNSET) for t in tags)
+
+        state = _State(
+            tuple((number, renamed(tags)) for number, tags in threads),
+            still_open,
+            None if end is None else renamed(end),
+        )
         if state not in self.numbers:
             if len(self.states) >= MAX_TAGGED_STATES:
                 raise RegexError("pattern is too complex", 0)
@@ -151,10 +153,8 @@ def _assemble(
     accept, at_end = [-1], [-1]
     for state in builder.states[1:]:
         now = builder.accepting(list(state.threads))
-        last = builder.closure(list(state.threads), at_begin=state.first, at_end=True)
-        end = builder.accepting(last)
         accept.append(-1 if now is None else listed(0, now))
-        at_end.append(-1 if end is None else listed(0, end))
+        at_end.append(-1 if state.end is None else listed(0, state.end))
     start_moves = listed(tags, start_sources)
     return TaggedDfa(
         class_of=class_of,
