@@ -16,6 +16,7 @@ from bench.tools import (
     build_load,
     cpu_seconds,
     interleaved,
+    mount_tracefs,
     peak_kb,
     raise_file_limit,
     tracer,
@@ -190,6 +191,7 @@ def memory() -> list[Row]:
 def main() -> int:
     """Run everything; 0 when every bar is met."""
     raise_file_limit()
+    mount_tracefs()
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         load = build_load(work)

@@ -17,6 +17,12 @@ STAP = str(ROOT / ".venv" / "bin" / "stap")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
+def mount_tracefs() -> None:
+    """The peer finds tracepoints through tracefs."""
+    if not os.path.isdir("/sys/kernel/tracing/events"):
+        subprocess.run(["mount", "-t", "tracefs", "nodev", "/sys/kernel/tracing"], check=True)
+
+
 def build_load(directory: Path) -> str:
     """Compile the load program; its path."""
     path = directory / "load"
@@ -77,16 +83,24 @@ def wait_idle(pid: int) -> None:
         time.sleep(0.34)
 
 
+_PEAK = """
+import os, sys
+out = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=out)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss)
+sys.exit(1 if status else 0)
+"""
+
+
 def peak_kb(command: Sequence[str]) -> int:
-    """Largest resident set in kB of one run."""
-    pid = os.posix_spawn(
-        command[0], list(command), os.environ,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)],
-    )  # fmt: skip
-    _, status, usage = os.wait4(pid, 0)
-    if status:
-        raise RuntimeError(f"{command} ended with status {status}")
-    return int(usage.ru_maxrss)
+    """Largest resident set in kB of one run.
+
+    Measured from a small process of its own: a child inherits the high-water mark of the process
+    that starts it.
+    """
+    helper = ["python3", "-IS", "-c", _PEAK, *command]
+    return int(subprocess.run(helper, check=True, capture_output=True).stdout)
 
 
 def raise_file_limit() -> None:
