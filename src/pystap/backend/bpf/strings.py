@@ -270,16 +270,16 @@ def _compare(s: Scope, e: ops.StrCompare) -> Value:
     return b.compare(predicate, order, 0).zext("i64")
 
 
-def _equals_literal(s: Scope, text: Text, literal: bytes) -> Value:
-    """``i1``: the string is this literal (given with its NUL)."""
+def _equals_literal(s: Scope, text: Text, data: bytes) -> Value:
+    """``i1``: the string has these bytes (the NUL included)."""
     b = s.b
-    if len(literal) > text.bound:
+    if len(data) > text.bound:
         return b.const("i1", 0)
-    if len(literal) > 128:
-        return compare(s, text, literal(s, literal[:-1].decode("latin-1"))).eq(0)
+    if len(data) > 128:
+        return compare(s, text, literal(s, data[:-1].decode("latin-1"))).eq(0)
     differ = b.const("i64", 0)
-    for at in range(0, len(literal), 8):
-        part = literal[at : at + 8]
+    for at in range(0, len(data), 8):
+        part = data[at : at + 8]
         word = b.load("i64", text.ptr, at)
         if len(part) < 8:
             word = word & ((1 << 8 * len(part)) - 1)
