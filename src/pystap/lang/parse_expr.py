@@ -138,7 +138,7 @@ class ExpressionParser(AtOperatorParser):
         indexes: list[ast.Expr | None] = []
         keys = self.keys
         while True:
-            if keys[self.at] == "*" and keys[self.at + 1] in (",", "]"):
+            if keys[self.at] == "*":
                 self.at += 1
                 indexes.append(None)
             else:

@@ -221,6 +221,9 @@ class _Parser(PointParser):
         tok = self.tokens[self.at]
         if self.keys[self.at] in _TYPES:
             self.at += 1
+        elif tok.kind == "keyword":
+            self.at += 1  # taken for a name: parsing does not resume at it
+            raise self.error("expected identifier", tok)
         else:
             self.expect_identifier()
         result = self.declared_type()

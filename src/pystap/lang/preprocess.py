@@ -97,9 +97,10 @@ class _Conditionals:
                 self.mark(token)
             elif not expander.skipping:
                 result.append(token)
-        if self.open and not expander.exhausted:
+        unclosed = [c for c in self.open if c.holds is not None]
+        if unclosed and not expander.exhausted:
             message = "incomplete conditional at end of file"
-            self.report(parse_error(message, self.open[-1].token, saw=False))
+            self.report(parse_error(message, unclosed[-1].token, saw=False))
         return result
 
     def mark(self, token: Token) -> None:
