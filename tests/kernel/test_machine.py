@@ -34,12 +34,13 @@ def test_tick_rate_is_that_of_the_configuration() -> None:
 
 
 def test_tick_rate_is_how_fast_the_coarse_clock_moves() -> None:
-    """Independent of any file: count its steps."""
-    steps, end = set(), time.monotonic() + 0.2
+    """Independent of any file: its smallest step is a tick (steps are missed under load)."""
+    seen, end = set(), time.monotonic() + 0.3
     while time.monotonic() < end:
-        steps.add(time.clock_gettime_ns(6))
-    gaps = sorted(b - a for a, b in zip(sorted(steps), sorted(steps)[1:]))
-    assert gaps[len(gaps) // 2] == pytest.approx(1e9 / cpu.tick_rate(), rel=0.02)
+        seen.add(time.clock_gettime_ns(6))
+    steps = sorted(seen)
+    smallest = min(after - before for before, after in zip(steps, steps[1:]))
+    assert smallest == pytest.approx(1e9 / cpu.tick_rate(), rel=0.02)
 
 
 def test_identity_of_boot_and_build() -> None:
