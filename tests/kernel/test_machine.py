@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_tick_rate_is_how_fast_the_coarse_clock_moves() -> None:
     while time.monotonic() < end:
         seen.add(time.clock_gettime_ns(6))
     steps = sorted(seen)
-    smallest = min(after - before for before, after in zip(steps, steps[1:]))
+    smallest = min(after - before for before, after in pairwise(steps))
     assert smallest == pytest.approx(1e9 / cpu.tick_rate(), rel=0.02)
 
 
