@@ -12,6 +12,7 @@ from typing import Final
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError, Diagnostics
 from pystap.lang.errors import parse_error
+from pystap.lang.limits import MAX_DEPTH
 from pystap.lang.macros import Macro, MacroLibrary, redefinition
 from pystap.lang.tokens import Token
 
@@ -140,6 +141,8 @@ class Expander:
         self._spend(1, token)
         try:
             arguments = self._arguments(macro, token, frame) if macro.params else []
+            if len(frame.active) >= MAX_DEPTH:
+                raise parse_error("macros too deeply nested", token, saw=False)
             if macro.name in frame.active:
                 raise parse_error(f"macro '@{macro.name}' invokes itself", token, saw=False)
         except DiagnosticError as error:

@@ -71,7 +71,9 @@ _ESCAPE: Final = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|[0-7]{1,3}|(?s:.))")
 _SIMPLE_ESCAPES: Final = dict(zip("abtnvfr", "\a\b\t\n\v\f\r"))
 # An argument that is one name or number and ends where it ends: what follows cannot join it.
 _PLAIN_ARGUMENT: Final = re.compile(r"[A-Za-z0-9_]*")
-_JOINING: Final = re.compile(r"[A-Za-z0-9_$]")
+_JOINING: Final = re.compile(r"[A-Za-z0-9_$]+")
+_LONGEST_OPERATOR: Final = 3
+_OPENING: Final = re.compile(r"[\"#]|//")
 
 
 class TokenList(list[Token]):
@@ -210,14 +212,23 @@ class _Lexer:
             return end
         return self.paste(value, begin, end)
 
+    def reach(self, value: str, text: str, end: int) -> int:
+        """How far behind ``$N`` the last token of its argument can possibly go."""
+        if "/*" in value or "%{" in value or value.endswith(("/", "%")):
+            return len(text)
+        if _OPENING.search(value):
+            stop = text.find("\n", end)
+            return stop if stop >= 0 else len(text)
+        word = _JOINING.match(text, end)
+        return word.end() if word else end + _LONGEST_OPERATOR
+
     def paste(self, value: str, begin: int, end: int) -> int:
         """Lex an argument in place of ``$N``, and as much after it as its last token takes."""
         source = self.source
         text = source.text
         rest = ""
         if not _PLAIN_ARGUMENT.fullmatch(value) or _JOINING.match(text, end):
-            stop = len(text) if "/*" in value or "%{" in value else text.find("\n", end)
-            rest = text[end : stop if stop >= 0 else len(text)]
+            rest = text[end : self.reach(value, text, end)]
         pasted = PastedSource(source, begin, end, value, rest)
         after = self.scan(pasted, 0, len(value))
         if after < 0:

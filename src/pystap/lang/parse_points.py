@@ -12,7 +12,7 @@ from pystap.lang.tokens import Token
 from pystap.lang.visit import clone
 
 # Braces multiply: a bound on the probe points one may write.
-MAX_POINTS: Final = 65536
+MAX_POINTS: Final = 10_000
 
 _EXPECTED_COMPONENT: Final = "expected identifier or '*' or '{'"
 
