@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -105,14 +104,13 @@ def test_command_ends_the_session() -> None:
         "global n probe syscall.getppid { if (pid() == target()) n++ } "
         'probe end { printf("%d\\n", n) }'
     )
-    done = stap("-c", "python3 -c 'import os; [os.getppid() for _ in range(100)]'", "-e", script)
-    assert (done.status, done.err) == (0, "")
-    # a shell may stand between: then the interpreter is its child or has taken its place
-    assert done.out in ("100\n", "101\n", "102\n")
+    command = "/usr/bin/python3 -c 'import os; [os.getppid() for _ in range(100)]'"
+    done = stap("-c", command, "-e", script)
+    assert (done.status, done.err, done.out) == (0, "", "100\n")
 
 
 def test_failing_command_is_reported() -> None:
-    done = stap("-c", "exit 7", "-e", "probe end { println(1) }")
+    done = stap("-c", "sh -c 'exit 7'", "-e", "probe end { println(1) }")
     assert done.out == "1\n"
     assert done.err == "WARNING: Child process exited with status 7\n"
 
@@ -159,15 +157,10 @@ def test_begin_probes_run_in_order() -> None:
     assert stap("-e", script).out == "minus three\nzero\nfive\ne1\ne2\n"
 
 
-def test_unprivileged_users_are_told_what_is_missing() -> None:
-    script = (
-        "import os, sys; os.setgid(65534); os.setuid(65534); os.execv(sys.argv[1], sys.argv[1:])"
-    )
-    done = subprocess.run(
-        ["python3", "-c", script, str(STAP), "--disable-cache", "-e", "probe begin { exit() }"],
-        capture_output=True,
-        env={**os.environ, "HOME": "/nonexistent"},
-    )
+def test_missing_capabilities_are_named() -> None:
+    dropped = ["setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin"]
+    script = ["--disable-cache", "-e", "probe begin { exit() }"]
+    done = subprocess.run([*dropped, STAP, *script], capture_output=True)
     assert done.returncode == 1
     assert b"tracing needs the capabilities CAP_BPF and CAP_PERFMON" in done.stderr
     assert b"Traceback" not in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pystap.session.target import Command, TargetError, check_pid, find_program
+from pystap.session.target import Command, TargetError, check_pid, find_program, split
 
 
 def test_does_not_run_before_its_release(tmp_path: Path) -> None:
@@ -29,6 +29,22 @@ def test_shell_characters_go_through_the_shell(tmp_path: Path) -> None:
     command.release()
     command_status(command)
     assert command.complaint() == "Child process exited with status 3"
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        ("true", ["/usr/bin/true"]),
+        ("true 'a b' c\\ d", ["/usr/bin/true", "a b", "c d"]),
+        ('true "a;b" "it\'s"', ["/usr/bin/true", "a;b", "it's"]),
+        ("true $HOME", ["/bin/sh", "-c", "true $HOME"]),
+        ('true "$HOME"', ["/bin/sh", "-c", 'true "$HOME"']),
+        ("true; true", ["/bin/sh", "-c", "true; true"]),
+    ],
+)
+def test_a_shell_is_taken_only_where_it_takes_one(command: str, argv: list[str]) -> None:
+    made = split(command)
+    assert [os.path.basename(made[0]), *made[1:]] == [os.path.basename(argv[0]), *argv[1:]]
 
 
 def test_signal_is_named() -> None:

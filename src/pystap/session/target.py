@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-_SHELL_CHARACTERS = frozenset("|&;<>()$`\\\"'*?[]#~=%!{}\n")
+_SHELL_CHARACTERS = frozenset("|&;<>()$`*?[]#~=%!{}\n")  # outside of quotes
+_ACTIVE_IN_DOUBLE_QUOTES = frozenset("$`")
 _KILL_AFTER = 2.0  # seconds the command has to end after SIGTERM
 
 
@@ -23,7 +24,7 @@ class Command:
 
     def __init__(self, command: str) -> None:
         """Fork; raises :class:`TargetError` when the program cannot be found."""
-        argv = _argv(command)
+        argv = split(command)
         read_end, self._hold = os.pipe()
         self.status: int | None = None
         self.pid = os.fork()
@@ -87,16 +88,44 @@ def check_pid(pid: int) -> None:
         pass  # it exists; observing it needs no permission to signal it
 
 
-def _argv(command: str) -> list[str]:
-    if any(c in _SHELL_CHARACTERS for c in command):
+def split(command: str) -> list[str]:
+    """The words to execute: those of the command, or a shell's where it takes a shell.
+
+    Without a shell in between, target() is the process of the command itself.
+    """
+    if _needs_shell(command):
         return ["/bin/sh", "-c", command]
-    argv = command.split()
+    import shlex
+
+    try:
+        argv = shlex.split(command)
+    except ValueError as error:
+        raise TargetError(f"the command of -c cannot be read: {error}") from None
     if not argv:
         raise TargetError("the command of -c is empty")
     path = find_program(argv[0])
     if path is None:
         raise TargetError(f"command not found: {argv[0]}")
     return [path, *argv[1:]]
+
+
+def _needs_shell(command: str) -> bool:
+    """Whether there is anything in it that only a shell understands."""
+    quote = ""
+    words = iter(command)
+    for character in words:
+        if character == "\\" and quote != "'":
+            next(words, "")
+        elif quote:
+            if character == quote:
+                quote = ""
+            elif quote == '"' and character in _ACTIVE_IN_DOUBLE_QUOTES:
+                return True
+        elif character in "'\"":
+            quote = character
+        elif character in _SHELL_CHARACTERS:
+            return True
+    return False
 
 
 def find_program(name: str) -> str | None:
