@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 _LONGS: Final[dict[str, Any]] = {}
 _STRINGS: Final[dict[str, Any]] = {}
 
+# Where an intrinsic is; any other is in one of the small files.
+_TOPICS: Final = {
+    "syscalls": "syscall_name syscall_argstr syscall_retstr",
+    "tables": "table_str table_num flags_str",
+    "text_match": "matched ngroups",
+    "text_numbers": "isdigit strtol byte_str",
+    "text_quote": "text_str text_strn kernel_string_quoted user_string_quoted "
+    "kernel_buffer_quoted user_buffer_quoted",
+    "text_replace": "str_replace",
+    "text_search": "strlen substr stringat isinstr strpos",
+    "tokenizing": "tokenize tokenize_next",
+}
+_SMALL: Final = ("clocks", "effects", "probe", "task")
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -40,13 +54,13 @@ def _register(table: dict[str, Any], names: tuple[str, ...]) -> Callable[[_F], _
 
 
 def _find(table: dict[str, Any], name: str) -> Any:
-    if not table:
-        from pystap.backend.bpf.intrinsics import (  # noqa: F401 - they register themselves
-            clocks,
-            effects,
-            probe,
-            task,
-        )
+    """The emitter of an intrinsic; files are imported when they are needed."""
+    if name not in table:
+        from importlib import import_module
+
+        found = tuple(topic for topic, names in _TOPICS.items() if name in names.split())
+        for topic in found or _SMALL:
+            import_module(f"{__name__}.{topic}")
     emitter = table.get(name)
     if emitter is None:
         raise CompileError(f"the bpf runtime has no '{name}'")
