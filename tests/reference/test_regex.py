@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ir.test_regex import has_match
+from ir.test_regex import search as search_by_table
 from pystap.backend.reference.regex import Pattern, PatternError
 from pystap.ir import ops
 
@@ -130,3 +132,16 @@ def test_in_a_script() -> None:
     result = b.begin(emit("%d", match(other, "1")), emit("%d", call_intrinsic("ngroups", pos=at)))
     assert result.output == b"0"
     assert result.messages[0].startswith("ERROR: Attempted to get subexpression from failed match")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    PATTERNS, st.sampled_from(["", "^"]), st.sampled_from(["", "$"]), st.text("abc", max_size=8)
+)
+def test_the_tables_of_the_other_runtimes_agree(
+    pattern: str, begin: str, end: str, subject: str
+) -> None:
+    pattern = begin + pattern + end
+    found = Pattern(pattern).search(subject)
+    assert search_by_table(pattern, subject) == (list(found.groups) if found else None)
+    assert has_match(pattern, subject) == (found is not None)
