@@ -36,19 +36,15 @@ def make_environment(options: Options) -> Environment:
 
 def make_probe_env(options: Options, diags: Diagnostics) -> ProbeEnv:
     """What probe families ask about the session."""
-    from pathlib import Path
-
     from pystap.probes.base import ProbeEnv
 
-    directory = cache_directory(options)
     return ProbeEnv(
-        btf=_btf_opener(directory),
+        btf=_btf_opener(index_directory()),
         diags=diags,
         guru=options.guru,
         target_command=options.cmd,
         target_pid=options.target_pid,
         skip_badvars=options.skip_badvars,
-        cache_dir=Path(directory) if directory else None,
         sysroot=options.sysroot,
     )
 
@@ -61,16 +57,18 @@ def kernel_facts(env: ProbeEnv) -> KernelFacts:
     return KernelFacts(max(possible_cpus()) + 1, env.btf)
 
 
-def cache_directory(options: Options) -> str | None:
-    """Where indexes and machine code are kept; None when nothing is to be kept."""
-    if options.disable_cache:
-        return None
+def index_directory() -> str:
+    """Where indexes of BTF and of the tapset and the formatter's machine code are kept.
+
+    They depend on the kernel and on pystap, not on scripts: --disable-cache does not concern
+    them.
+    """
     from pystap.session import cache
 
     return cache.directory()
 
 
-def _btf_opener(directory: str | None) -> Callable[[], Btf]:
+def _btf_opener(directory: str) -> Callable[[], Btf]:
     opened: list[Btf] = []
 
     def open_btf() -> Btf:
@@ -80,7 +78,7 @@ def _btf_opener(directory: str | None) -> Callable[[], Btf]:
             from pystap.debuginfo.btf import KERNEL_BTF, Btf
 
             path = os.environ.get("PYSTAP_BTF") or KERNEL_BTF
-            opened.append(Btf.open(Path(directory) if directory else None, str(path)))
+            opened.append(Btf.open(Path(directory), str(path)))
         return opened[0]
 
     return open_btf

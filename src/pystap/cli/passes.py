@@ -24,7 +24,7 @@ class Front:
     """What passes 1 and 2 work with: the environment they ask and what they reported."""
 
     def __init__(self, options: Options) -> None:
-        from pystap.cli.environment import cache_directory, make_environment, make_probe_env
+        from pystap.cli.environment import index_directory, make_environment, make_probe_env
         from pystap.sema.tapset import Tapset
 
         self.options = options
@@ -34,7 +34,7 @@ class Front:
             self.environment,
             self.diags,
             options.tapset_dirs,
-            cache_dir=cache_directory(options),
+            cache_dir=index_directory(),
         )
         self.probe_env: ProbeEnv = make_probe_env(options, self.diags)
 

@@ -36,7 +36,9 @@ Options:
   --suppress-time-limits       no MAXACTION and lock limits (needs -g)
   --no-global-var-display      do not print unread globals at the end
   --compatible VERSION         behave as that version of the language
-  --disable-cache  --poison-cache  --clean-cache
+  --disable-cache  translate anew and keep nothing
+  --poison-cache   translate anew and keep the result
+  --clean-cache    empty the cache, then exit
   --color[=never|always|auto]
 """
 

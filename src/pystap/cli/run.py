@@ -58,7 +58,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
 
 
 def _run(options: Options, artifact: Artifact) -> int:
-    from pystap.cli.environment import cache_directory
+    from pystap.cli.environment import index_directory
     from pystap.kernel.cpu import possible_cpus, tick_rate
     from pystap.session.loader import Loaded
     from pystap.session.output import Output, open_output
@@ -84,7 +84,7 @@ def _run(options: Options, artifact: Artifact) -> int:
             loaded.ring,
             artifact,
             fd,
-            cache_directory(options),
+            index_directory(),
             quiet_warnings=options.suppress_warnings,
         )
         target = command.pid if command else options.target_pid or 0

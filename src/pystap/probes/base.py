@@ -16,8 +16,6 @@ from pystap.probes.attach import Attach
 from pystap.records import dataclass, field
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pystap.debuginfo.btf import Btf
     from pystap.diag.diagnostic import Diagnostics
 
@@ -33,7 +31,6 @@ class ProbeEnv:
     target_command: str | None = None  # -c
     target_pid: int | None = None  # -x
     skip_badvars: bool = False
-    cache_dir: Path | None = None
     sysroot: str = ""
 
 
