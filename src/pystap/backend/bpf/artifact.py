@@ -23,6 +23,9 @@ CONTROL_HZ: Final = 6
 CONTROL_CYCLES_PER_US: Final = 7  # scale for get_cycles where no counter can be read
 CONTROL_LOST: Final = 8  # records the ring buffer had no room for
 CONTROL_CUT: Final = 9  # output truncated within a handler
+CONTROL_TZ_NAME: Final = 16  # name of the time zone: NUL-terminated text over CONTROL_NAME_WORDS
+CONTROL_MODULE_NAME: Final = 24  # module_name(), likewise
+CONTROL_NAME_WORDS: Final = 8
 CONTROL_ARMED: Final = 10  # bit per probe condition 0..63 (further words follow from 32 on)
 CONTROL_WORDS: Final = 512
 

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pystap.backend.bpf.artifact import CONTROL_STP_PID, CONTROL_TARGET
+from pystap.backend.bpf import emit, strings
+from pystap.backend.bpf.artifact import (
+    CONTROL_MODULE_NAME,
+    CONTROL_NAME_WORDS,
+    CONTROL_STP_PID,
+    CONTROL_TARGET,
+    CONTROL_TZ_NAME,
+)
 from pystap.backend.bpf.context_values import captured
-from pystap.backend.bpf.intrinsics import long
+from pystap.backend.bpf.facts import X86_PT_REGS
+from pystap.backend.bpf.intrinsics import long, string
+from pystap.backend.bpf.layout import round_up
+from pystap.backend.bpf.strings import Room, Text
+from pystap.ir import ops
+from pystap.probes import attach
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.llvm.builder import Value
-    from pystap.ir import ops
+    from pystap.ir.module import Probe
+
+_KINDS: Final[dict[type, str]] = {
+    attach.Timer: "hrtimer",
+    attach.Profile: "perf",
+    attach.PerfEvent: "perf",
+    attach.Tracepoint: "tracepoint",
+    attach.SyscallEvent: "tracepoint",
+    attach.ProcessEvent: "tracepoint",
+}
 
 
 @long("target")
@@ -37,3 +60,101 @@ def _user_mode(s: Scope, _e: ops.Intrinsic) -> Value:
 @long("returnval")
 def _returnval(s: Scope, _e: ops.Intrinsic) -> Value:
     return captured(s, "retval")
+
+
+@long("funcarg", "reg")
+def _by_number(s: Scope, e: ops.Intrinsic) -> Value:
+    """A register or argument; a number that is not known yet chooses among all of them."""
+    b = s.b
+    wanted = e.args[0]
+    if isinstance(wanted, ops.Const):
+        return captured(s, e.name, wanted.value)
+    count = 6 if e.name == "funcarg" else len(X86_PT_REGS)
+    number = emit.long(s, wanted)
+    value = b.const("i64", 0)
+    for i in range(count):
+        value = b.select(number.eq(i), captured(s, e.name, i), value)
+    return value
+
+
+# ---- texts by probe
+
+
+def _choose(s: Scope, room: Room, text_of: Callable[[Probe], str]) -> None:
+    """Write the text of the probe that fired, from rows of equal size."""
+    b = s.b
+    texts = [text_of(p).encode("latin-1") + b"\0" for p in s.u.module.probes]
+    row = round_up(max(map(len, texts)))
+    content = b"".join(text.ljust(row, b"\0") for text in texts)
+    where = b.data(content[:row] if len(set(texts)) == 1 else content)
+    if len(set(texts)) > 1:
+        index = b.barrier(captured(s, "probe_id"))
+        index = b.barrier(b.select(index.ult(len(texts)), index, 0))
+        where = b.at(where, 0, index, scale=row)
+    strings.copy(s, Text(where, row, row), room)
+
+
+@string("pp")
+def _pp(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
+    _choose(s, room, lambda probe: probe.point)
+
+
+@string("pn")
+def _pn(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
+    _choose(s, room, lambda probe: probe.name)
+
+
+@string("ppfunc")
+def _ppfunc(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
+    _choose(s, room, _function_name)
+
+
+def _function_name(probe: Probe) -> str:
+    """What stands in ``function("NAME@...")`` of a probe point."""
+    _, _, rest = probe.point.partition('function("')
+    name, quote, _ = rest.partition('"')
+    return name.partition("@")[0] if quote else ""
+
+
+@string("probe_kind")
+def _kind(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
+    _choose(s, room, _kind_of)
+
+
+def _kind_of(probe: Probe) -> str:
+    match probe.attach:
+        case attach.SessionEvent(kind):
+            return kind
+        case attach.Uprobe(is_return=is_return):
+            return "uretprobe" if is_return else "uprobe"
+    return _KINDS[type(probe.attach)]
+
+
+@long("is_return")
+def _is_return(s: Scope, _e: ops.Intrinsic) -> Value:
+    b = s.b
+    flags = [_returns(p) for p in s.u.module.probes]
+    if len(set(flags)) == 1:
+        return b.const("i64", flags[0])
+    index = b.barrier(captured(s, "probe_id"))
+    index = b.barrier(b.select(index.ult(len(flags)), index, 0))
+    return b.load("i8", b.at(b.data(bytes(flags)), index)).zext("i64")
+
+
+def _returns(probe: Probe) -> int:
+    match probe.attach:
+        case attach.Uprobe(is_return=is_return):
+            return int(is_return)
+        case attach.SyscallEvent(edge=edge):
+            return int(edge == "exit")
+    return 0
+
+
+# ---- texts of the session
+
+
+@string("module_name", "tz_name")
+def _session_text(s: Scope, e: ops.Intrinsic, room: Room) -> None:
+    size = 8 * CONTROL_NAME_WORDS
+    where = s.control(CONTROL_TZ_NAME if e.name == "tz_name" else CONTROL_MODULE_NAME)
+    strings.copy(s, Text(where, size, size), room)
