@@ -8,9 +8,12 @@ from pystap.backend.bpf.artifact import (
     CONTROL_CYCLES_PER_US,
     CONTROL_GMTOFF,
     CONTROL_HZ,
+    CONTROL_MODULE_NAME,
+    CONTROL_NAME_WORDS,
     CONTROL_REALTIME,
     CONTROL_STP_PID,
     CONTROL_TARGET,
+    CONTROL_TZ_NAME,
     LEVELS,
     Artifact,
     MapSpec,
@@ -132,7 +135,17 @@ def fill_control(loaded: Loaded, target: int, hz: int) -> None:
     control[CONTROL_HZ] = hz
     control[CONTROL_GMTOFF] = time.timezone & (2**64 - 1)
     control[CONTROL_CYCLES_PER_US] = _cycles_per_us()
+    _fill_text(control, CONTROL_TZ_NAME, time.tzname[0])
+    _fill_text(control, CONTROL_MODULE_NAME, f"stap_{os.getpid()}")
     refresh_realtime(loaded)
+
+
+def _fill_text(control: memoryview, word: int, text: str) -> None:
+    """Store a NUL-terminated text over the words kept for it."""
+    size = 8 * CONTROL_NAME_WORDS
+    data = text.encode("utf-8")[: size - 1].ljust(size, b"\0")
+    for i in range(CONTROL_NAME_WORDS):
+        control[word + i] = int.from_bytes(data[8 * i : 8 * i + 8], "little")
 
 
 def refresh_realtime(loaded: Loaded) -> None:
