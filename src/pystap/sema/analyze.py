@@ -45,6 +45,7 @@ def analyze(
     _stop_on_errors(work)
 
     expand_autocasts(work)
+    _stop_on_errors(work)
     check_places(work)
     check_declarations(work)
     _stop_on_errors(work)

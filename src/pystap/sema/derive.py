@@ -28,8 +28,10 @@ def derive_probes(work: Work) -> None:
             work.diags.add(outer)
 
         found = resolve_points(work, definition.points, report)
-        for group in _groups(found):
-            _derive_group(work, definition, group)
+        groups = _groups(found)
+        for group in groups:
+            where = group[0].match.points[0][0] if len(groups) > 1 else ""
+            _derive_group(work, definition, group, where)
 
 
 def _groups(found: list[Found]) -> list[list[Found]]:
@@ -46,8 +48,8 @@ def _groups(found: list[Found]) -> list[list[Found]]:
     return list(groups.values())
 
 
-def _derive_group(work: Work, definition: ast.ProbeDef, group: list[Found]) -> None:
-    """One probe for all matches of a group."""
+def _derive_group(work: Work, definition: ast.ProbeDef, group: list[Found], where: str) -> None:
+    """One probe for all matches of a group; ``where`` names it in errors if there are more."""
     first = group[0]
     match = first.match
     if len(group) > 1:
@@ -60,7 +62,7 @@ def _derive_group(work: Work, definition: ast.ProbeDef, group: list[Found]) -> N
     _set_family_locals(match.context, body, everything=work.lists)
     probe = DerivedProbe(match, definition, names[0], chains[0], body, names=names, chains=chains)
     probe.conditions = list(first.way.conditions)
-    expander = TargetExpander(work, match.context)
+    expander = TargetExpander(work, match.context, where)
     try:
         expander.expand_body(body)
     except DiagnosticError as error:

@@ -11,7 +11,7 @@ from pystap.sema.conditions import condition_globals
 from pystap.sema.effects import CallEffects, Symbol, uses_of
 from pystap.sema.fold import null
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol
-from pystap.sema.work import Work, did_you_mean
+from pystap.sema.work import Work, did_you_mean, is_user
 
 _MOST_ROUNDS = 20
 
@@ -24,6 +24,7 @@ class Live:
         self.probes = {probe: uses_of(probe.body) for probe in work.probes}
         roots = [f for uses in self.probes.values() for f in uses.calls]
         self.functions = self.effects.reachable(roots)
+        self.called = frozenset(self.functions)
         if work.options.unoptimized:
             self.functions = list(work.reached)
         self.reads: set[Symbol] = set()
@@ -244,7 +245,9 @@ def _drop_empty_probes(work: Work) -> None:
     """Probes without effect go, each with a warning."""
     kept = []
     for probe in work.probes:
-        if _is_idle(probe.body):
+        if not _is_idle(probe.body):
+            kept.append(probe)
+        elif is_user(probe.definition.tok):
             work.diags.warn(f"side-effect-free probe '{probe.script_point}'", probe.definition.tok)
         else:
             kept.append(probe)

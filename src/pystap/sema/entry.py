@@ -22,6 +22,20 @@ if TYPE_CHECKING:
     from pystap.sema.work import Work
 
 
+def entry_context(context: Context | None, tok: Token) -> Context:
+    """What the entry of a return probe with ``context`` sees.
+
+    Raises ``DiagnosticError`` when that is not the context of a return probe.
+    """
+    entry_match = getattr(context, "entry_match", None)
+    if entry_match is None:
+        raise DiagnosticError(
+            Diagnostic("semantic error", "@entry is only valid in .return probes", tok)
+        )
+    match: Match = entry_match()
+    return match.context
+
+
 class EntryBinder:
     """Collects the ``@entry`` expressions of one handler and makes the probe that fills them.
 
@@ -29,10 +43,7 @@ class EntryBinder:
     """
 
     def __init__(self, work: Work, context: Context | None, tok: Token) -> None:
-        if getattr(context, "entry_match", None) is None:
-            raise DiagnosticError(
-                Diagnostic("semantic error", "@entry is only valid in .return probes", tok)
-            )
+        entry_context(context, tok)
         self._work = work
         self._tok = tok
         self._saved: list[tuple[ast.Expr, GlobalSymbol, str]] = []

@@ -64,4 +64,4 @@ def _is_number(text: str) -> bool:
 
 
 def _error(work: Work, message: str, hint: str | None = None) -> None:
-    work.diags.add(Diagnostic("error", message, hint=hint))
+    work.diags.add(Diagnostic("semantic error", message, hint=hint))

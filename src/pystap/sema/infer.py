@@ -26,10 +26,15 @@ _STRING_MARK: Final = "/* string */"
 
 
 def infer_types(work: Work, live: Live) -> Inference:
-    """Walk all live code; call :meth:`Inference.finish` once everything was added."""
+    """Walk all live code; call :meth:`Inference.finish` once everything was added.
+
+    Functions come first: so what a handler does with them is what is wrong in a clash.
+    """
     inference = Inference(work)
-    for owner in live.owners(work):
-        inference.add(owner)
+    for function in live.functions:
+        inference.add(function, called=function in live.called)
+    for probe in work.probes:
+        inference.add(probe)
     done: set[int] = set()
     for probe in work.probes:
         for condition in probe.conditions:
@@ -49,6 +54,10 @@ class Inference:
         self._pending: list[tuple[ast.Expr, Cell]] = []
         self._assigned: list[tuple[ast.Expr, Cell]] = []
         self._printed: set[int] = set()
+        self._clashed: set[int] = set()  # expressions reported already
+        self._returning: set[FunctionSymbol] = set()  # functions that give a value
+        self._no_stats: set[Cell] = set()  # reported as no aggregates
+        self._called = True
         self._owner: DerivedProbe | FunctionSymbol | None = None
         self._owners: list[DerivedProbe | FunctionSymbol] = []
         for symbol in work.all_globals:
@@ -60,9 +69,10 @@ class Inference:
 
     # --- the walk -------------------------------------------------------------------------------
 
-    def add(self, owner: DerivedProbe | FunctionSymbol) -> None:
-        """Take in one handler or function."""
+    def add(self, owner: DerivedProbe | FunctionSymbol, called: bool = True) -> None:
+        """Take in one handler or function; open types of one never called are no errors."""
         self._owner = owner
+        self._called = called
         self._owners.append(owner)
         if isinstance(owner, FunctionSymbol):
             self._result(owner)
@@ -110,33 +120,31 @@ class Inference:
             cells = self._keys[symbol] = [Cell() for _ in symbol.keys or ()]
         return cells
 
-    def _unify(self, a: Cell, b: Cell, tok: Token) -> None:
-        """Make cells equal; ``a`` is what stands at ``tok``."""
-        found = find(a)
+    def _unify(self, a: Cell, b: Cell, tok: Token) -> bool:
+        """Make cells equal; ``a`` is what stands at ``tok``.  False when they clash."""
         clash = unify(a, b, tok)
         if clash is None:
-            return
-        here, there = clash if clash[0] is found else (clash[1], clash[0])
+            return True
+        here, there = clash
         first = there.tok if there.tok is not None else here.tok
         self._work.error(
             f"type mismatch ({here.type} vs. {there.type})",
             tok,
             first if first is not tok else None,
         )
+        return False
 
     def _want(self, expr: ast.Expr, cell: Cell) -> None:
         """An expression that must have the type of ``cell``."""
-        self._unify(self._expr(expr), cell, expr.tok)
+        if not self._unify(self._expr(expr), cell, expr.tok):
+            self._clashed.add(id(expr))
 
     def _known(self, expr: ast.Expr, cell: Cell) -> Cell:
         """Set the type of an expression now, or remember it for later."""
         found = find(cell)
-        if found.type == "unknown":
-            self._pending.append((expr, found))
-        else:
-            expr.type = found.type
-            if found.type == "stats":
-                self._pending.append((expr, found))
+        expr.type = found.type
+        if found.type in ("unknown", "stats"):
+            (self._pending if self._called else self._assigned).append((expr, found))
         return found
 
     # --- statements -----------------------------------------------------------------------------
@@ -206,6 +214,7 @@ class Inference:
 
     def _return(self, stmt: ast.Return) -> None:
         if stmt.value is not None and isinstance(self._owner, FunctionSymbol):
+            self._returning.add(self._owner)
             self._want(stmt.value, self._result(self._owner))
 
     def _delete(self, stmt: ast.Delete) -> None:
@@ -343,9 +352,14 @@ class Inference:
         """A place that must be an aggregate."""
         expr.type = "stats"
         if isinstance(expr, ast.Name):
-            self._unify(self._value(expr.symbol), STATS, expr.tok)
+            cell = self._value(expr.symbol)
         elif isinstance(expr, ast.Index) and isinstance(expr.base, ast.Name):
-            self._unify(self._element(expr.base, expr.indexes), STATS, expr.tok)
+            cell = self._element(expr.base, expr.indexes)
+        else:
+            return
+        found = find(cell)
+        if found not in self._no_stats and not self._unify(found, STATS, expr.tok):
+            self._no_stats.add(found)
 
     def _stat_op(self, expr: ast.StatOp) -> Cell:
         self._aggregate(expr.stat)
@@ -394,24 +408,28 @@ class Inference:
             for local in owner.locals.values():
                 local.type = _decided(self._value(local))
             if isinstance(owner, FunctionSymbol):
-                owner.type = find(self._result(owner)).type
+                cell = find(self._result(owner))
+                owner.type = _decided(cell) if owner in self._returning else cell.type
 
     def _report_open(self) -> None:
         """Values of unknown type, and aggregates used as values: one report a symbol."""
         reported: set[Cell] = set()
         for expr, pending in self._pending:
             cell = find(pending)
-            if cell.type == "stats":
-                if id(expr) in self._printed:
-                    self._work.error("cannot print a raw stats object", expr.tok, hint=_STATS_HINT)
-                else:
-                    self._work.error("an aggregate has no value", expr.tok, hint=_STATS_HINT)
-            elif cell.type == "unknown" and cell not in reported:
-                reported.add(cell)
+            if cell.type not in ("unknown", "stats") or cell in reported:
+                continue
+            if id(expr) in self._clashed:
+                continue
+            reported.add(cell)
+            if cell.type == "unknown":
                 hint = None
                 if isinstance(expr, ast.Call):
                     hint = f"function '{expr.name}' never returns a value"
                 self._work.error("unresolved type", expr.tok, hint=hint)
+            elif id(expr) in self._printed:
+                self._work.error("cannot print a raw stats object", expr.tok, hint=_STATS_HINT)
+            else:
+                self._work.error("an aggregate has no value", expr.tok, hint=_STATS_HINT)
 
 
 _STATS_HINT: Final = "use @count, @sum, @min, @max, @avg, @variance or print a histogram of it"

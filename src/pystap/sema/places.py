@@ -5,7 +5,7 @@ from __future__ import annotations
 from pystap.lang import ast
 from pystap.lang.visit import walk
 from pystap.probes.core import CoreLoad
-from pystap.sema.work import Work, is_user
+from pystap.sema.work import Work, home, is_user
 
 
 def check_places(work: Work) -> None:
@@ -26,6 +26,9 @@ def _check(work: Work, target: ast.Expr) -> None:
     if isinstance(target, ast.Index) and isinstance(target.base, ast.Name):
         return
     if not isinstance(target, CoreLoad):
+        if home(target.tok).text.startswith("$"):
+            work.error("this target variable cannot be written", target.tok)
+            return
         work.error("expecting symbol or array index expression", target.tok)
     elif is_user(target.tok) and not work.options.guru:
         work.error("write to target variable not permitted; need stap -g", target.tok)

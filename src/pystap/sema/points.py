@@ -69,6 +69,14 @@ def _resolve(work: Work, point: ast.ProbePoint, way: Way) -> list[Found]:
     if point.condition is not None:
         way = way._replace(conditions=(*way.conditions, point.condition))
     uses = find_aliases(work, point, way.aliases)
+    if not uses and _names_itself(work, point, way):
+        raise DiagnosticError(
+            Diagnostic(
+                "semantic error",
+                f"probe alias '{point.text()}' stands for itself",
+                point.tok,
+            )
+        )
     if has_wildcard(point):
         return _resolve_wildcard(work, point, way, uses)
     exact = [use for use in uses if not use.suffix]
@@ -85,6 +93,15 @@ def _resolve(work: Work, point: ast.ProbePoint, way: Way) -> list[Found]:
     if uses:
         return [f for use in uses for f in _open_alias(work, point, way, use)]
     raise no_match(work, point)
+
+
+def _names_itself(work: Work, point: ast.ProbePoint, way: Way) -> bool:
+    """Whether a point leads back to an alias it comes from, with no family to answer for it."""
+    from pystap.probes import registry
+
+    if not way.aliases or registry.family(point.components[0].name) is not None:
+        return False
+    return bool(find_aliases(work, point, ()))
 
 
 def _resolve_wildcard(
@@ -187,12 +204,15 @@ def _unknown_root(work: Work, point: ast.ProbePoint) -> DiagnosticError:
 
     head = point.components[0]
     aliases = alias_names(work, head.name)
+    hint = None
     if aliases:
         near = suggest(point.text(), aliases) or aliases[:5]
     else:
         known = {name.partition(".")[0] for name in alias_names(work)} | set(registry.roots())
         near = suggest(head.name, sorted(known))
+        if not near:
+            hint = "stap --dump-probe-types and --dump-probe-aliases list what there is"
     similar = f" (similar: {', '.join(near)})" if near else ""
     return DiagnosticError(
-        Diagnostic("semantic error", f"probe point mismatch{similar}", head.tok)
+        Diagnostic("semantic error", f"probe point mismatch{similar}", head.tok, hint=hint)
     )

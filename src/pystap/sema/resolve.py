@@ -380,7 +380,8 @@ def use_arity(work: Work, symbol: GlobalSymbol, arity: int, tok: Token) -> None:
     if symbol.keys is None:
         symbol.keys = ["unknown"] * arity
         symbol.key_site = tok
-    elif len(symbol.keys) != arity:
+    elif len(symbol.keys) != arity and (symbol, arity) not in work.bad_arities:
+        work.bad_arities.add((symbol, arity))
         known = len(symbol.keys)
         what = "a scalar" if known == 0 else f"an array with {known} key{'s'[: known > 1]}"
         work.error(

@@ -96,12 +96,13 @@ class Tapset:
 
         problems = Diagnostics()
         tree = parse(source, self._env, problems, macros)
-        if not problems.errors:
+        faults = [d for d in problems.errors if d.severity == "parse error"]
+        if not faults:  # being empty, after preprocessing at least, is none
             for warning in problems.warnings:
                 self._diags.add(warning)
             return tree
         warning = Diagnostic("warning", f'tapset "{source.name}" has errors, and will be skipped')
-        warning.causes = problems.errors
+        warning.causes = faults
         self._diags.add(warning)
         return ast.File(name=source.name, items=[])
 

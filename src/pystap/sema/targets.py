@@ -39,12 +39,15 @@ def needs_context(body: ast.Block) -> bool:
 class TargetExpander:
     """Rewrites bodies for one context (None: functions that need none).
 
+    ``where`` names one probe point of several with unlike contexts, for error messages.
     ``entry`` is set once an ``@entry`` was met.
     """
 
-    def __init__(self, work: Work, context: Context | None) -> None:
+    def __init__(self, work: Work, context: Context | None, where: str = "") -> None:
         self._work = work
         self._context = context
+        self._where = where
+        self._asking = 0  # depth of @defined: errors are answers
         self.entry: EntryBinder | None = None
         self._rules: dict[type, Callable[[Any], Any]] = {
             ast.If: self._if,
@@ -58,6 +61,9 @@ class TargetExpander:
             ast.Autocast: self._autocast,
             ast.AtOp: self._at_op,
         }
+        if work.env.skip_badvars:
+            for value in (ast.TargetVar, ast.AtVar, ast.Cast, ast.Autocast):
+                self._rules[value] = self._or_zero(self._rules[value])
 
     def expand_body(self, body: ast.Block) -> None:
         """Rewrite a body in place; errors are recorded, one for each failing expression."""
@@ -86,13 +92,32 @@ class TargetExpander:
         rewrite_children(node, self._visit if isinstance(node, _STATEMENTS) else self._strict)
         return node
 
-    def _report(self, error: DiagnosticError, node: Any) -> None:
-        variable = isinstance(node, (ast.TargetVar, ast.AtVar, ast.Cast, ast.Autocast))
-        if self._work.env.skip_badvars and variable:
-            found = error.diagnostic
-            self._work.diags.warn(f"{found.message}: 0 is used in its place", found.token)
-        else:
-            self._work.diags.add(error.diagnostic)
+    def _report(self, error: DiagnosticError, _node: Any) -> None:
+        """Record an error, once for each place however many contexts do not fit it."""
+        found = error.diagnostic
+        if found.token is not None:
+            place = (found.token.source, found.token.offset)
+            if place in self._work.bad_places:
+                return
+            self._work.bad_places.add(place)
+        if self._where:
+            found.notes.append(f"in probe {self._where}")
+        self._work.diags.add(found)
+
+    def _or_zero(self, rule: Callable[[Any], ast.Expr]) -> Callable[[Any], ast.Expr]:
+        """A rule that gives 0 for what cannot be resolved, with a warning."""
+
+        def forgiving(node: Any) -> ast.Expr:
+            try:
+                return rule(node)
+            except DiagnosticError as error:
+                if self._asking:
+                    raise
+                found = error.diagnostic
+                self._work.diags.warn(f"{found.message}: 0 is used instead", found.token)
+                return number(0, node)
+
+        return forgiving
 
     def _if(self, node: ast.If) -> ast.Stmt:
         node.cond = fold_expr(self._visit(node.cond))
@@ -205,18 +230,24 @@ class TargetExpander:
         return rule(node)
 
     def _defined(self, node: ast.AtOp) -> ast.Expr:
+        self._asking += 1
         try:
             made = self._strict(clone(node.args[0]))
         except DiagnosticError:
             return number(0, node)
+        finally:
+            self._asking -= 1
         if any(isinstance(part, ast.Autocast) for part in walk(made)):
             node.args = [made]
             return node
         return number(1, node)
 
     def _entry(self, node: ast.AtOp) -> ast.Expr:
-        from pystap.sema.entry import EntryBinder
+        from pystap.sema.entry import EntryBinder, entry_context
 
+        if self._asking:
+            there = TargetExpander(self._work, entry_context(self._context, node.tok))
+            return there.expand(node.args[0])
         if self.entry is None:
             self.entry = EntryBinder(self._work, self._context, node.tok)
         return self.entry.value(node.args[0], node.tok)

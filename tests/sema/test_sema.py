@@ -1,0 +1,30 @@
+"""Pass 2 on scripts: what -p2 prints, and what is refused with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datadriven import Case, assert_case, load_cases
+from pystap.probes import registry
+
+from . import fakefamily
+from .harness import run_case
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(autouse=True)
+def _fake_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = registry.family
+    monkeypatch.setattr(
+        registry, "family", lambda root: fakefamily.FAMILY if root == "fake" else real(root)
+    )
+    roots = registry.roots()
+    monkeypatch.setattr(registry, "roots", lambda: (*roots, "fake"))
+
+
+@pytest.mark.parametrize("case", load_cases(DATA), ids=str)
+def test_case(case: Case, tmp_path: Path) -> None:
+    assert_case(case, run_case(case, tmp_path))
