@@ -86,7 +86,8 @@ def load(name: str) -> Entry | None:
     path = os.path.join(directory(), name)
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            mine = _is_ours(os.fstat(file.fileno()))
+            data = file.read() if mine else b""
     except OSError:
         return None
     if not data.startswith(_FORMAT):
@@ -102,6 +103,11 @@ def load(name: str) -> Entry | None:
     return entry
 
 
+def _is_ours(info: os.stat_result) -> bool:
+    """Whether nobody else can have written a file: unpickling runs what it says."""
+    return info.st_uid == os.geteuid() and not info.st_mode & 0o022
+
+
 def store(name: str, entry: Entry) -> None:
     """Keep an entry; a cache that cannot be written is no error, only slower."""
     import pickle
@@ -109,8 +115,9 @@ def store(name: str, entry: Entry) -> None:
     where = directory()
     temporary = os.path.join(where, f".{name}.{os.getpid()}")
     try:
-        os.makedirs(where, exist_ok=True)
+        os.makedirs(where, mode=0o700, exist_ok=True)
         with open(temporary, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
             file.write(_FORMAT + pickle.dumps(entry, protocol=5))
         os.replace(temporary, os.path.join(where, name))
         _limit_size(where)
