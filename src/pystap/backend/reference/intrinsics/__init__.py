@@ -42,10 +42,11 @@ def implementations() -> dict[str, Implementation]:
             memory,
             probe,
             strings,
+            syscalls,
             tables,
             task,
         )
 
-        for topic in (clocks, effects, memory, probe, strings, tables, task):
+        for topic in (clocks, effects, memory, probe, strings, syscalls, tables, task):
             _found.update(topic.IMPLEMENTATIONS)
     return _found

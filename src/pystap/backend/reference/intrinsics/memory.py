@@ -126,9 +126,9 @@ def _clamp(context: Context, size: int) -> int:
     return size if 0 < size < most else most
 
 
-_USER: Final = _Space("user")
+USER: Final = _Space("user")
 IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     **_Space("kernel").implementations(),
-    **_USER.implementations(),
-    "user_write": _USER.write,
+    **USER.implementations(),
+    "user_write": USER.write,
 }
