@@ -242,15 +242,13 @@ def _is_idle(stmt: ast.Stmt) -> bool:
 
 
 def _drop_empty_probes(work: Work) -> None:
-    """Probes without effect go, each with a warning."""
+    """Probes without effect go; scripts are warned about theirs."""
     kept = []
     for probe in work.probes:
         if not _is_idle(probe.body):
             kept.append(probe)
         elif is_user(probe.definition.tok):
             work.diags.warn(f"side-effect-free probe '{probe.script_point}'", probe.definition.tok)
-        else:
-            kept.append(probe)
     work.probes[:] = kept
 
 
