@@ -182,9 +182,10 @@ def _counts(program: Program) -> tuple[int, int, int, int]:
 
 def _files(front: Front, artifact: Artifact) -> list[str]:
     """Files whose change makes the translation stale."""
-    from pystap.probes.attach import Uprobe
+    from pystap.probes.attach import ProcessEvent, Uprobe
 
-    probed = {p.attach.path for p in artifact.probes if isinstance(p.attach, Uprobe)}
+    attached = [p.attach for p in artifact.probes]
+    probed = {a.path for a in attached if isinstance(a, Uprobe | ProcessEvent) and a.path}
     return [os.path.realpath(f) for f in (*front.tapset.used_files, *sorted(probed))]
 
 
