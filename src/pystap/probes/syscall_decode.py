@@ -1,6 +1,6 @@
 """The text of system call arguments and results: what decoders in the kernel must give too.
 
-``argstr`` is cut by its caller to what a string holds.  Kinds are explained in
+``argstr`` is cut to what a string holds, never within an escape.  Kinds are explained in
 :mod:`pystap.probes.syscall_table`.
 """
 
@@ -66,15 +66,18 @@ def retstr(nr: int, value: int) -> str:
     call = by_number().get(nr & (POINT_NAME - 1))
     value &= _WORD
     signed = _signed(value, 64)
-    if -4096 < signed < 0:
+    if -4095 <= signed < 0:
         label = _names("errno").name(-signed)
         return f"{signed} ({label})" if label else str(signed)
     shown = {"ptr": f"{value:#x}", "oct": _octal(value), "ulong": str(value)}
     return shown.get(call.result if call else "int", str(signed))
 
 
-def argstr(nr: int, args: Sequence[int], memory: UserMemory) -> str:
-    """All arguments, or the one asked for above ARGUMENT_SHIFT; empty for unknown calls."""
+def argstr(nr: int, args: Sequence[int], memory: UserMemory, limit: int = 512) -> str:
+    """All arguments, or the one asked for above ARGUMENT_SHIFT; empty for unknown calls.
+
+    ``limit`` is the most bytes of a string, its NUL included.
+    """
     call = by_number().get(nr & (POINT_NAME - 1))
     if call is None:
         return ""
@@ -82,9 +85,24 @@ def argstr(nr: int, args: Sequence[int], memory: UserMemory) -> str:
     chosen = nr >> ARGUMENT_SHIFT
     if chosen:
         text = decoder.text(chosen - 1) if chosen <= len(call.arguments) else ""
-        return text or ""
+        return _cut(text or "", limit - 1)
     texts = (decoder.text(index) for index in range(len(call.arguments)))
-    return ", ".join(text for text in texts if text is not None)
+    return _cut(", ".join(text for text in texts if text is not None), limit - 1)
+
+
+def _cut(text: str, most: int) -> str:
+    """As much as fits without a part of an escape (backslashes begin nothing else here)."""
+    if len(text) <= most:
+        return text
+    end = 0
+    while end < most:
+        size = 1
+        if text[end] == "\\":
+            size = 4 if text[end + 1].isdigit() else 2
+        if end + size > most:
+            break
+        end += size
+    return text[:end]
 
 
 class _Decoder:
@@ -178,7 +196,11 @@ class _Decoder:
         if first is None:
             return ""
         if first != b"\0":
-            return self._memory.string_quoted(address + 2, length - 2, 128)
+            data = self._memory.read(address + 2, length - 2)
+            if data is None:
+                return f"{address + 2:#x}"
+            shown = len(data.split(b"\0", 1)[0])  # it may well end without a NUL
+            return self._memory.buffer_quoted(address + 2, shown, 128)
         if length == 3:
             return '@""'
         return "@" + self._memory.buffer_quoted(address + 3, length - 3, 128)

@@ -198,7 +198,7 @@ SLOT: Final = struct.Struct("<BB12s2x")
 # One table: index of its first entry, number of entries, and 1 for flags or 0 for names.
 TABLE: Final = struct.Struct("<HHHxx")
 # One entry: mask (0 for the text of a value without flags), value, then place and length of its
-# name among the names.  Names of numbers have a mask of 32 bits.
+# name among the texts, where a NUL follows it.  Names of numbers have a mask of 32 bits.
 ENTRY: Final = struct.Struct("<QQHHxxxx")
 
 
@@ -287,5 +287,5 @@ def _encode_tables(order: dict[str, int]) -> tuple[bytes, bytes, bytes]:
         count += len(rows)
         for mask, value, label in rows:
             entries += ENTRY.pack(mask, value, len(texts), len(label))
-            texts += label.encode("ascii")
+            texts += label.encode("ascii") + b"\0"
     return bytes(tables), bytes(entries), bytes(texts)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ESCAPE_STRING: Final = 0  # %#s: quotes, backslashes, control characters
 ESCAPE_CHARACTER: Final = 1  # %#c: what is not printable ASCII, single quotes, backslashes
 ESCAPE_TEXT: Final = 2  # text_str(): what is not printable ASCII, quotes, backslashes
+# With a number of bytes shifted by this in the mode, so many are escaped, NULs included.
+COUNT_SHIFT: Final = 8
 
 _LETTERS: Final = int.from_bytes(b"abtnvfr", "little")  # of bytes 7 to 13
 _MODE, _ROOM, _SHORT = (layout.SCRATCH + 8 * i for i in range(3))
@@ -53,9 +55,10 @@ def _append_one(s: Scope, index: Value) -> None:
     at = b.barrier(index)
     at = b.barrier(b.select(at.ult(source.limit), at, source.limit - 1))
     byte = b.load("i8", b.at(source.ptr, at)).zext("i64")
-    # A %#c of byte 0 is an escape, too; any other text ends there.
+    # A %#c of byte 0 is an escape, too; any other text ends there unless its bytes are counted.
     character = s.header(_MODE).eq(ESCAPE_CHARACTER)
-    ends = b.both(byte.eq(0), character ^ 1)
+    count = s.header(_MODE) >> COUNT_SHIFT
+    ends = b.both(b.select(count.eq(0), byte.eq(0), index.uge(count)), character ^ 1)
     s.leave_if(b.either(ends, b.both(character, index.ne(0))), "break")
     piece, size = _piece(s, byte)
     room = s.header(_ROOM)
@@ -72,7 +75,7 @@ def _append_one(s: Scope, index: Value) -> None:
 def _piece(s: Scope, byte: Value) -> tuple[Value, Value]:
     """What stands for a byte: up to four characters in a word, and how many."""
     b = s.b
-    mode = s.header(_MODE)
+    mode = s.header(_MODE) & ((1 << COUNT_SHIFT) - 1)
     quote = b.select(mode.eq(ESCAPE_CHARACTER), b.const("i64", ord("'")), ord('"'))
     marked = b.either(byte.eq(quote), byte.eq(ord("\\")))
     high = b.both(byte.ugt(127), mode.ne(ESCAPE_STRING))
