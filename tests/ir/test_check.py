@@ -142,14 +142,14 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("returned value is long", lambda m: ops.Return(ops.Const(1))),
     ("locks out of order", lambda m: ops.Locked([(m.s, "read"), (m.c, "read")], [])),
     (
-        "unsafe string operand",
+        "unsafe operand",
         lambda m: ops.Emit(
             Format((Directive("s"), Directive("s"))),
             [ops.Local(m.t), ops.Seq([ops.SetLocal(m.t, ops.StrConst("b"))], ops.StrConst("c"))],
         ),
     ),
     (
-        "unsafe string operand",
+        "unsafe operand",
         lambda m: ops.Foreach(
             m.a,
             [m.n, m.t],

@@ -18,9 +18,10 @@ from pystap.ir.walk import Node, owners, walk_body
 from pystap.output.formats import STAR, Directive
 
 _ROUNDS: Final = 8  # after that, growing bounds jump to the limit
-_DIGITS: Final = {"d": 20, "u": 20, "o": 22, "x": 16, "X": 16, "p": 16, "c": 1, "b": 8}
+_DIGITS: Final = {"d": 19, "u": 20, "o": 22, "x": 16, "X": 16, "p": 16, "b": 8}
+_PREFIX: Final = {"d": 1, "p": 2}  # sign, 0x
+_BASE_PREFIX: Final = {"o": 1, "x": 2, "X": 2}  # of the # form
 _MAX_ESCAPE: Final = 4  # bytes that one byte of a string takes when escaped
-_BASE_PREFIX: Final = 2
 
 _Variable = LocalVar | Function | Global
 
@@ -44,6 +45,7 @@ class Sizes:
         self.limit = module.limits.maxstringlen
         self.points = 1 + max((len(p.point) for p in module.probes), default=0)
         self.names = 1 + max((len(p.name) for p in module.probes), default=0)
+        self.most = _constant_parameters(module)
 
     def bound(self, expr: ops.Expr) -> int:
         """Bytes a string value can need once it is cut to MAXSTRINGLEN."""
@@ -96,9 +98,13 @@ class Sizes:
 
     def _count(self, expr: ops.Expr) -> int:
         """Bytes for a string of at most ``expr`` characters."""
-        if isinstance(expr, ops.Const):
-            return max(expr.value, 0) + 1
-        return self.limit
+        match expr:
+            case ops.Const(value):
+                return max(value, 0) + 1
+            case ops.Local(var) if var in self.most:
+                return max(self.most[var], 0) + 1
+            case _:
+                return self.limit
 
     def _formatted(self, directives: tuple[Directive, ...], args: list[ops.Expr]) -> int:
         """What a format can make."""
@@ -131,8 +137,33 @@ class Sizes:
         elif d.conv == "c":
             size = _MAX_ESCAPE if d.flag == "#" else 1
         else:
-            size = max(_DIGITS[d.conv], precision) + _BASE_PREFIX
+            size = max(_DIGITS[d.conv], precision) + _PREFIX.get(d.conv, 0)
+            if d.flag == "#":
+                size += _BASE_PREFIX.get(d.conv, 0)
         return max(size, d.width or 0)
+
+
+def _constant_parameters(module: Module) -> dict[LocalVar, int]:
+    """Greatest values of the number parameters that are only ever given literals."""
+    most: dict[LocalVar, int] = {}
+    unknown: set[LocalVar] = set()
+    for owner in owners(module):
+        for node in walk_body(owner.body):
+            match node:
+                case ops.Call(targets, args):
+                    for target in targets:
+                        for param, arg in zip(target.params, args):
+                            if isinstance(arg, ops.Const):
+                                most[param] = max(most.get(param, arg.value), arg.value)
+                            else:
+                                unknown.add(param)
+                case ops.SetLocal(var) | ops.ForeachHist(bucket=var):
+                    unknown.add(var)
+                case ops.Foreach(keys=keys, value=value):
+                    unknown.update(keys, [value] if value else [])
+                case _:
+                    pass
+    return {param: value for param, value in most.items() if param not in unknown}
 
 
 class _Inference:

@@ -35,7 +35,7 @@ def check(module: Module, locked: bool = True) -> list[str]:
     found += _probes(module)
     if found:
         return found  # what follows relies on the rest
-    found = [f"unsafe string operand: {type(e).__name__}" for e in unordered(module)]
+    found = [f"unsafe operand: {type(e).__name__}" for e in unordered(module)]
     return found + (check_locks(module) if locked else [])
 
 

@@ -4,9 +4,9 @@ Evaluation is strict, left to right.  An operation with a ``pos`` (index into
 ``Module.positions``) can raise a run-time error there: the error unwinds to the nearest ``Try``
 or ends the handler.  With ``pos`` -1 it cannot fail (a division by a known non-zero number).
 
-Strings: lowering guarantees that the variable or element behind a string operand is not changed
-by a later operand of the same operation (it copies to a local where needed), so a runtime may
-hold string operands by reference; the results of calls, joins and intrinsics are fresh values.
+Lowering guarantees that the variable or element that an operand stands for is not changed by a
+later operand of the same operation (it copies to a local where needed), so a runtime may hold
+string operands by reference; the results of calls, joins and intrinsics are fresh values.
 The value of ``SetLocal`` and ``SetGlobal`` may mention the variable that is set.  Arguments of a
 call are copied into the parameters.
 

@@ -1,8 +1,9 @@
-"""Makes string operands safe to hold by reference.
+"""Makes operands safe to hold by reference.
 
 A runtime may keep the address of a string operand until the operation runs.  So an operand
 that stands for a variable or element is copied to a temporary first when a later operand of the
 same operation (or the body of an iteration, for what its head evaluates once) may change it.
+Numbers are treated alike: an operand that is a plain variable can be read when it is needed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def order_operands(module: Module) -> None:
 
 
 def unordered(module: Module) -> list[ops.Expr]:
-    """String operands that a later operand may change: none after :func:`order_operands`."""
+    """Operands that a later operand may change: none after :func:`order_operands`."""
     summaries = summarise(module)
     found: list[ops.Expr] = []
     for owner in owners(module):
@@ -40,7 +41,8 @@ def _settle(node: Node, owner: Function | Handler, summaries: Summaries, size: i
     def copied(operand: ops.Expr) -> ops.Expr:
         if id(operand) not in unsafe:
             return operand
-        temp = LocalVar("", Ty.STR, len(owner.locals), size)
+        ty = ops.type_of(operand)
+        temp = LocalVar("", ty, len(owner.locals), size if ty is Ty.STR else 0)
         owner.locals.append(temp)
         return ops.Seq([ops.SetLocal(temp, operand)], ops.Local(temp))
 
@@ -48,7 +50,7 @@ def _settle(node: Node, owner: Function | Handler, summaries: Summaries, size: i
 
 
 def _hazards(node: Node, summaries: Summaries) -> list[ops.Expr]:
-    """The string operands of one node that something evaluated later may change."""
+    """The operands of one node that something evaluated later may change."""
     if isinstance(node, (ops.Cond, ops.Logic, ops.Seq)):
         return []
     parts = operands(node)
@@ -81,9 +83,7 @@ def _during(node: Node, summaries: Summaries) -> Effects:
 
 
 def _roots(expr: ops.Expr) -> list[Global | LocalVar]:
-    """The variables a string value may be a reference into (views of arguments included)."""
-    if ops.type_of(expr) is not Ty.STR:
-        return []
+    """The variables a value may be a reference into (views of string arguments included)."""
     match expr:
         case ops.Local(var):
             return [var]
@@ -93,7 +93,7 @@ def _roots(expr: ops.Expr) -> list[Global | LocalVar]:
             return _roots(yes) + _roots(no)
         case ops.Seq(_, value):
             return _roots(value)
-        case ops.Intrinsic(args=args):
+        case ops.Intrinsic(args=args) if ops.type_of(expr) is Ty.STR:
             return [r for a in args for r in _roots(a)]
         case _:
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -13,6 +14,13 @@ from pystap.ir.types import Global, Ty
 from pystap.lang import ast
 from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
+
+# The rest is folded before lowering; constants of the session come up here.
+_FOLDED: Final[dict[str, Callable[[int, int], int]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+}
 
 
 def value(frame: Frame, expr: ast.Expr) -> ops.Expr:
@@ -75,7 +83,9 @@ def call_of(frame: Frame, expr: ast.Call) -> ops.Expr:
 def intrinsic(
     frame: Frame, name: str, args: list[ops.Expr], const: tuple[int | str, ...], pos: int
 ) -> ops.Expr:
-    """An intrinsic; what is known about the probe of a handler becomes a literal."""
+    """An intrinsic; what is known by now, such as the probe of a handler, becomes a literal."""
+    if name == "maxstringlen":
+        return ops.Const(frame.shared.maxstringlen)
     if frame.probe is not None:
         if name == "pn" and len(set(frame.probe.names)) <= 1:
             return frame.shared.string(
@@ -91,6 +101,8 @@ def arith(frame: Frame, op: str, left: ops.Expr, right: ops.Expr, node: ast.Expr
     """Arithmetic or concatenation; ``node`` is where a division fails."""
     if op == ".":
         return concat(frame, [left, right])
+    if isinstance(left, ops.Const) and isinstance(right, ops.Const) and op in _FOLDED:
+        return ops.Const(_wrap(_FOLDED[op](left.value, right.value)))
     safe = isinstance(right, ops.Const) and right.value != 0
     pos = -1 if op not in ("/", "%") or safe else frame.pos(node.tok)
     return ops.Arith(cast(ops.ArithOp, op), left, right, pos)

@@ -93,12 +93,13 @@ def _over_histogram(
     first: list[ops.Stmt] = []
     if stmt.value is not None:
         keys = [frame.settle(k, setup) for k in keys]
-    bucket = frame.temp(Ty.LONG)
-    if stmt.keys:
-        if isinstance(stmt.keys[0].symbol, LocalSymbol) and stmt.value is None:
-            bucket = frame.local(stmt.keys[0].symbol)
-        else:
-            first.append(_copy(frame, stmt.keys[0], bucket))
+    name = stmt.keys[0] if stmt.keys else None
+    if name is not None and isinstance(name.symbol, LocalSymbol) and stmt.value is None:
+        bucket = frame.local(name.symbol)
+    else:
+        bucket = frame.temp(Ty.LONG)
+        if name is not None:
+            first.append(_copy(frame, name, bucket))
     if stmt.value is not None:
         again = [_again(k) for k in keys]
         count = ops.HistGet(hist.kind, stat, again, ops.Local(bucket), pos)
