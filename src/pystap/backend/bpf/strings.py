@@ -193,6 +193,12 @@ class Builder:
         """Append a string, cut where the limit is."""
         self._append(text.ptr, min(text.bound, self.limit))
 
+    def append_part(self, source: Value, length: Value) -> None:
+        """Append the first ``length`` bytes of a string, or all of it."""
+        b = self.s.b
+        size = b.barrier(length + 1)
+        self._append(source, b.barrier(b.select(size.ult(self.limit), size, self.limit)))
+
     def append_run(self, char: str, count: Value) -> None:
         """Append a character some times; not at all when ``count`` is negative."""
         b = self.s.b
