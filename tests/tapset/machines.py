@@ -28,6 +28,22 @@ def memory() -> Environment:
     return env
 
 
+def utf() -> Environment:
+    """UTF-16 at 0x1000 and UTF-32 at 0x2000, malformed from 0x3000 on."""
+    text = "a\xe9\u20ac\U0001f600\0"
+    contents = {
+        0x1000: text.encode("utf-16-le"),
+        0x2000: text.encode("utf-32-le"),
+        0x3000: bytes([0x3D, 0xD8, 0x41, 0, 0, 0]),
+        0x3100: bytes([0x00, 0xDE, 0, 0]),
+        0x3200: bytes([0, 0, 0x11, 0, 0, 0, 0, 0]),
+        0x3300: bytes([0, 0xD8, 0, 0, 0, 0, 0, 0]),
+    }
+    env = plain()
+    env.kernel, env.user = Memory(contents), Memory(contents)
+    return env
+
+
 def zone() -> Environment:
     """A time zone east of Greenwich."""
     env = plain()
@@ -166,6 +182,20 @@ PLACES: dict[str, int] = {}
 """Addresses of the objects made last, for ``@NAME@`` in scripts."""
 
 
+def _connection(kernel: FakeKernel) -> int:
+    inet = "inet_conn.icsk_inet"
+    common = f"{inet}.sk.__sk_common"
+    return kernel.make(
+        "tcp_sock",
+        {
+            f"{inet}.inet_sport": 0x1500, f"{inet}.inet_saddr": 0x0100007F,
+            f"{common}.skc_dport": 0xBB01, f"{common}.skc_daddr": 0x010200C0,
+            f"{common}.skc_family": 2, f"{common}.skc_state": 1, "inet_conn.icsk_rto": 50,
+            "inet_conn.icsk_ack.rcv_mss": 1448, "snd_cwnd": 10, "snd_ssthresh": 20,
+        },
+    )  # fmt: skip
+
+
 def devices() -> Environment:
     """A disk with a partition, a network device, sockets, counters and a signal action."""
     kernel = FakeKernel()
@@ -194,6 +224,7 @@ def devices() -> Environment:
         mapped=kernel.raw(bytes(10) + b"\xff\xff\1\2\3\4"),
         atomic=kernel.raw((-5 % (1 << 64)).to_bytes(8, "little")),
         action=kernel.make("k_sigaction", action),
+        bio=kernel.make("bio", {"bi_opf": 0x803}), tcp=_connection(kernel),
     )  # fmt: skip
     env = plain()
     env.kernel = kernel.memory
@@ -204,6 +235,7 @@ def devices() -> Environment:
 MACHINES: dict[str, Callable[[], Environment]] = {
     "plain": plain,
     "memory": memory,
+    "utf": utf,
     "zone": zone,
     "processes": processes,
     "devices": devices,
