@@ -166,10 +166,10 @@ def _border_step(s: Scope, _: Value) -> None:
     same = char.eq(expected)
     with b.if_else(b.either(same, fits.eq(0))) as (settled, shorter):
         with settled:
-            fits = fits + same.zext("i64")
-            s.set_header(FITS, fits)
+            border = fits + same.zext("i64")
+            s.set_header(FITS, border)
             s.set_header(AT, at + 1)
-            b.store(fits.trunc("i16"), _border(s, at + 1))
+            b.store(border.trunc("i16"), _border(s, at + 1))
         with shorter:
             s.set_header(FITS, b.load("i16", _border(s, fits)).zext("i64"))
 
