@@ -7,14 +7,14 @@ and never there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 
 from pystap.lang import ast
 from pystap.lang.source import Source
 from pystap.lang.tokens import Token
 from pystap.probes.attach import SyscallEvent, Timer
-from pystap.probes.base import Match, ProbeEnv, unknown_variable
+from pystap.probes.base import Context, Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreContext, CoreIntrinsic
 from pystap.probes.shapes import match_shapes, point_text
 
@@ -56,7 +56,7 @@ def _call(name: str, is_return: bool) -> Match:
     components, args = ["fake", "call"], [None, name]
     if is_return:
         components, args = [*components, "return"], [*args, None]
-    context = ReturnContext(name) if is_return else CallContext(name)
+    context: Context = ReturnContext(name) if is_return else CallContext(name)
     return Match([(point_text(components, args), Timer(len(name)))], context)
 
 
@@ -66,6 +66,10 @@ class CallContext:
     def __init__(self, name: str) -> None:
         self.name = name
         self.share_key: object = ("call", name)
+
+    def key_for(self, used: Collection[str]) -> object:
+        mine = [(n, v) for n, v in enumerate(_FUNCTIONS[self.name]) if f"${v}" in used]
+        return ("call", tuple(mine))
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         names = _FUNCTIONS[self.name]
@@ -89,6 +93,9 @@ class ReturnContext:
         self.name = name
         self.share_key: object = ("return", name)
 
+    def key_for(self, used: Collection[str]) -> object:
+        return self.share_key
+
     def entry_match(self) -> Match:
         return _call(self.name, is_return=False)
 
@@ -110,6 +117,9 @@ class EventContext:
     """Events of one kind: all see the same."""
 
     share_key: object = "fake events"
+
+    def key_for(self, used: Collection[str]) -> object:
+        return self.share_key
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         if var.name != "$nr":

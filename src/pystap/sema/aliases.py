@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pystap.lang import ast
 from pystap.sema.declare import declare_file
-from pystap.sema.definitions import AliasName
 from pystap.sema.work import Alias, Work
+
+if TYPE_CHECKING:
+    from pystap.sema.definitions import AliasName
 
 
 class AliasUse(NamedTuple):

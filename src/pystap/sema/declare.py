@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from pystap.ir.intrinsics import INTRINSICS
 from pystap.ir.types import Ty
 from pystap.lang import ast
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
 from pystap.sema.work import Alias, FileScope, Work, home, is_user
 
-_INTRINSIC = re.compile(r"\s*pystap:(\w+)(.*)", re.DOTALL)
-_LITERAL = re.compile(r'\s*(?:"([^"]*)"|(-?\w+))')
+_INTRINSIC = "pystap:"
 _TYPES: dict[Ty, ast.ValueType] = {Ty.LONG: "long", Ty.STR: "string", Ty.VOID: "unknown"}
 
 
@@ -91,17 +88,15 @@ def _check_privacy(work: Work, definition: ast.FunctionDef, others: list[Functio
 
 def _note_intrinsic(work: Work, symbol: FunctionSymbol, body: ast.EmbeddedCode) -> None:
     """Recognise ``%{ pystap:NAME literal ... %}`` and give the function its types."""
-    match = _INTRINSIC.fullmatch(body.code.strip())
-    if match is None:
+    code = body.code.strip()
+    if not code.startswith(_INTRINSIC):
         return
-    name, rest = match[1], match[2]
+    first, *consts = _words(code.removeprefix(_INTRINSIC)) or [""]
+    name = str(first)
     info = INTRINSICS.get(name)
     if info is None:
         work.error(f"unknown runtime operation '{name}'", body.tok)
         return
-    consts: list[int | str] = []
-    for text, number in _LITERAL.findall(rest):
-        consts.append(int(number, 0) if number else text)
     if len(symbol.params) != len(info.args) or len(consts) != info.consts:
         work.error(
             f"runtime operation '{name}' takes {len(info.args)} parameters"
@@ -113,6 +108,17 @@ def _note_intrinsic(work: Work, symbol: FunctionSymbol, body: ast.EmbeddedCode) 
         param.type = _TYPES[ty]
     symbol.type = _TYPES[info.result]
     symbol.intrinsic = (name, tuple(consts))
+
+
+def _words(code: str) -> list[int | str]:
+    """The name and literals of a runtime operation: words, numbers, quoted strings."""
+    words: list[int | str] = []
+    for position, part in enumerate(code.split('"')):
+        if position % 2:
+            words.append(part)
+        else:
+            words += [int(w) if w.lstrip("-").isdecimal() else w for w in part.split()]
+    return words
 
 
 def _declare_alias(work: Work, definition: ast.AliasDef) -> None:

@@ -47,7 +47,7 @@ _TOKEN = re.compile(
 _SPACE = re.compile(_GAP, re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _GLOBAL = re.compile(
-    rf"(?P<name>[A-Za-z_]\w*){_GAP}(?:\[[^\]]*\]{_GAP})?%?{_GAP}"
+    rf"(?P<name>[A-Za-z_]\w*){_GAP}%?{_GAP}(?:\[[^\]]*\]{_GAP})?"
     rf"(?:={_GAP}(?:-?{_GAP}\w+|(?:{_STRING}{_GAP})+){_GAP})?(?P<more>,)?",
     re.DOTALL,
 )

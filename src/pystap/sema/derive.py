@@ -9,9 +9,10 @@ from pystap.lang import ast
 from pystap.lang.visit import clone, iter_children, transform, walk
 from pystap.probes.base import Context, Match
 from pystap.sema.fold import number
+from pystap.sema.functions import find_functions, is_contextual
 from pystap.sema.points import Found, resolve_points
 from pystap.sema.program import DerivedProbe
-from pystap.sema.targets import TargetExpander
+from pystap.sema.targets import CONTEXTUAL_OPERATORS, TargetExpander
 from pystap.sema.work import Alias, Body, Work
 
 
@@ -28,24 +29,65 @@ def derive_probes(work: Work) -> None:
             work.diags.add(outer)
 
         found = resolve_points(work, definition.points, report)
-        groups = _groups(found)
+        groups = _groups(work, definition, found)
         for group in groups:
             where = group[0].match.points[0][0] if len(groups) > 1 else ""
             _derive_group(work, definition, group, where)
 
 
-def _groups(found: list[Found]) -> list[list[Found]]:
-    """Matches that can share one handler: same alias bodies, conditions and sort of context."""
+def _groups(work: Work, definition: ast.ProbeDef, found: list[Found]) -> list[list[Found]]:
+    """Matches that can share one handler: same alias bodies and conditions, and contexts in
+    which what the handler uses is alike."""
+    if len(found) == 1:
+        return [found]
     groups: dict[object, list[Found]] = {}
+    used_by_aliases: dict[tuple[int, ...], _Used] = {}
     for item in found:
+        aliases = tuple(id(alias.definition) for alias in item.way.aliases)
+        used = used_by_aliases.get(aliases)
+        if used is None:
+            used = used_by_aliases[aliases] = _Used(work, definition, item.way.aliases)
         key = (
-            tuple(id(alias.definition) for alias in item.way.aliases),
+            aliases,
             tuple(map(id, item.way.conditions)),
-            item.match.context.share_key,
+            used.key_in(item.match.context),
             item.match.points[0][1].__class__,
         )
         groups.setdefault(key, []).append(item)
     return list(groups.values())
+
+
+class _Used:
+    """Names that a handler uses with its aliases, as far as they may depend on the context."""
+
+    def __init__(self, work: Work, definition: ast.ProbeDef, aliases: Sequence[Alias]) -> None:
+        self._everything = work.lists
+        self._targets: set[str] = set()
+        self._names: set[str] = set()
+        bodies = [definition.body]
+        for alias in aliases:
+            bodies += [b for b in (alias.definition.prologue, alias.definition.epilogue) if b]
+        for body in bodies:
+            self._collect(work, body)
+
+    def _collect(self, work: Work, body: ast.Block) -> None:
+        for node in walk(body):
+            if isinstance(node, ast.TargetVar):
+                self._targets.add(node.name)
+            elif isinstance(node, ast.Name):
+                self._names.add(node.name)
+            elif isinstance(node, ast.AtOp) and node.name in CONTEXTUAL_OPERATORS:
+                self._everything = True
+            elif isinstance(node, ast.Call) and not self._everything:
+                functions = find_functions(work, node.name, len(node.args), node.tok)
+                self._everything = any(is_contextual(work, f) for f in functions)
+
+    def key_in(self, context: Context) -> object:
+        """Contexts with equal keys see what is used in the same way."""
+        if self._everything:
+            return context.share_key
+        offered = context.locals() if self._names else {}
+        return context.key_for(self._targets | (self._names & offered.keys()))
 
 
 def _derive_group(work: Work, definition: ast.ProbeDef, group: list[Found], where: str) -> None:

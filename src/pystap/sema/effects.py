@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
 
 Symbol = LocalSymbol | GlobalSymbol
 
-_PRAGMA = re.compile(r"/\*\s*pragma:(read|write):(\w+)\s*\*/")
+_PRAGMA: Final = r"/\*\s*pragma:(read|write):(\w+)\s*\*/"
 _PURE_MARK: Final = "/* pure */"
 
 
@@ -60,7 +59,9 @@ def function_uses(function: FunctionSymbol, known: dict[str, GlobalSymbol]) -> U
         uses.noticed = not INTRINSICS[function.intrinsic[0]].pure
     elif isinstance(body, ast.EmbeddedCode):
         uses.noticed = _PURE_MARK not in body.code
-        for kind, name in _PRAGMA.findall(body.code):
+        from re import findall
+
+        for kind, name in findall(_PRAGMA, body.code):
             if name in known:
                 (uses.reads if kind == "read" else uses.writes).add(known[name])
     return uses

@@ -22,12 +22,12 @@ def find_functions(work: Work, name: str, arity: int, tok: Token) -> list[Functi
     list ends with the first function that never gives way by ``next``.
     """
     found = _declared(work, name, arity, tok)
-    if not found or gives_way(found[-1]):
+    if not found or _gives_way(work, found[-1]):
         for number in work.tapset.function_files(name):
             if not work.tapset.is_loaded(number):
                 declare_file(work, work.tapset.load(number))
                 found = _declared(work, name, arity, tok)
-            if found and not gives_way(found[-1]):
+            if found and not _gives_way(work, found[-1]):
                 break
     return found
 
@@ -38,7 +38,7 @@ def _declared(work: Work, name: str, arity: int, tok: Token) -> list[FunctionSym
     fitting = [f for f in (*private, *work.functions.get(name, ())) if len(f.params) == arity]
     fitting.sort(key=_priority)  # stable: ties in order of declaration
     for position, function in enumerate(fitting):
-        if not gives_way(function):
+        if not _gives_way(work, function):
             return fitting[: position + 1]
     return fitting
 
@@ -49,12 +49,17 @@ def _priority(function: FunctionSymbol) -> int:
     return _USER_PRIORITY if function.user else _LIBRARY_PRIORITY
 
 
-def gives_way(function: FunctionSymbol) -> bool:
+def _gives_way(work: Work, function: FunctionSymbol) -> bool:
     """Whether a function can leave the call to the next overload."""
-    body = function.decl.body
-    if isinstance(body, ast.EmbeddedCode):
-        return "STAP_NEXT" in body.code
-    return any(isinstance(node, ast.Next) for node in walk(body))
+    known = work.giving_way.get(function)
+    if known is None:
+        body = function.decl.body
+        if isinstance(body, ast.EmbeddedCode):
+            known = "STAP_NEXT" in body.code
+        else:
+            known = any(isinstance(node, ast.Next) for node in walk(body))
+        work.giving_way[function] = known
+    return known
 
 
 def known_arities(work: Work, name: str, tok: Token) -> list[FunctionSymbol]:

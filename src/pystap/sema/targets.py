@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 _INTERESTING: Final = frozenset(
     (ast.TargetVar, ast.AtVar, ast.Cast, ast.Autocast, ast.AtOp, ast.EmbeddedExpr)
 )
-_CONTEXTUAL_OPS: Final = ("entry", "perf", "uregister", "kregister")
+CONTEXTUAL_OPERATORS: Final = ("entry", "perf", "uregister", "kregister")
 
 
 def needs_context(body: ast.Block) -> bool:
     """Whether a function body means something else in each probe that calls it."""
     return any(
         isinstance(node, ast.TargetVar)
-        or (isinstance(node, ast.AtOp) and node.name in _CONTEXTUAL_OPS)
+        or (isinstance(node, ast.AtOp) and node.name in CONTEXTUAL_OPERATORS)
         for node in walk(body)
     )
 

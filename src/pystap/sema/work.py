@@ -80,6 +80,7 @@ class Work:
         self.reached_set: set[FunctionSymbol] = set()
         self.instances: dict[tuple[FunctionSymbol, object], FunctionSymbol] = {}
         self.contextual: dict[FunctionSymbol, bool] = {}
+        self.giving_way: dict[FunctionSymbol, bool] = {}
         self.bad_places: set[tuple[Source, int]] = set()  # target values reported already
         self.bad_arities: set[tuple[GlobalSymbol, int]] = set()  # likewise
         self.lists = False  # everything a family offers is set, read or not
