@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pystap.backend.bpf.layout import CALL_SLOTS, round_up
 from pystap.ir import ops
 from pystap.ir.types import Ty
-from pystap.ir.walk import walk_body
+from pystap.ir.walk import reachable, walk_body
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function, Handler, Module
@@ -29,7 +29,10 @@ _EVENT_INDEXES: Final = {"funcarg": 6, "reg": 17}
 class Facts:
     """What a handler or function does, itself and through the functions it calls."""
 
-    __slots__ = ("actions", "callees", "captured", "fails", "iterates", "loops", "nexts", "prints", "samples", "size")
+    __slots__ = (
+        "actions", "callees", "captured", "fails", "iterates", "loops", "nexts", "prints",
+        "samples", "size",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.callees: list[Function] = []
@@ -43,13 +46,32 @@ class Facts:
         self.iterates: set[int] = set()  # arrays iterated over, by index
         self.size = 0  # operations
 
+    def copy(self) -> Facts:
+        """Facts that can be added to."""
+        other = Facts()
+        other.callees = self.callees
+        other.nexts = self.nexts
+        other.size = self.size
+        other.take_over(self)
+        return other
+
+    def take_over(self, callee: Facts) -> None:
+        """Add what happens in a called function."""
+        self.captured |= callee.captured
+        self.actions += callee.actions
+        self.loops |= callee.loops
+        self.fails |= callee.fails
+        self.prints |= callee.prints
+        self.samples |= callee.samples
+        self.iterates |= callee.iterates
+
 
 class Analysis:
     """Facts by identity of the function or handler, and of the whole module."""
 
     def __init__(self, module: Module) -> None:
         self._facts: dict[int, Facts] = {}
-        self._active: list[int] = []
+        self._own_facts: dict[int, Facts] = {}
         self._module = module
         self._foreach: dict[int, int] = {}
         self.calls: dict[int, int] = {}  # id of a function: number of call sites
@@ -62,11 +84,28 @@ class Analysis:
         """Facts of a handler or function, computed at first use."""
         found = self._facts.get(id(body))
         if found is None:
-            found = self._facts[id(body)] = Facts()
-            self._collect(found, body.body)
-            for callee in found.callees:
-                self._take_over(found, self.facts(callee))
+            found = self._facts[id(body)] = self._own(body)
+            for function in reachable(body.body):
+                found.take_over(self._own(function))
         return found
+
+    def _own(self, body: Handler | Function) -> Facts:
+        """Facts without those of called functions; a copy that may be added to."""
+        own = self._own_facts.get(id(body))
+        if own is None:
+            own = self._own_facts[id(body)] = Facts()
+            self._collect(own, body.body)
+        return own.copy()
+
+    def group(self, function: Function) -> list[Function]:
+        """The functions that a recursive one is mutually recursive with, itself included."""
+        return [
+            other
+            for other in self._module.functions
+            if other.recursive
+            and other in reachable(function.body)
+            and function in reachable(other.body)
+        ]
 
     def counts_actions(self, body: Handler | Function) -> bool:
         """Whether the limit of statements can be reached and must be watched at run time."""
@@ -96,15 +135,6 @@ class Analysis:
             if test(self.facts(handlers[probe.handler]))
         }
 
-    def _take_over(self, facts: Facts, callee: Facts) -> None:
-        facts.captured |= callee.captured
-        facts.actions += callee.actions
-        facts.loops |= callee.loops
-        facts.fails |= callee.fails
-        facts.prints |= callee.prints
-        facts.samples |= callee.samples
-        facts.iterates |= callee.iterates
-
     def _collect(self, facts: Facts, body: list[ops.Stmt]) -> None:
         for node in walk_body(body):
             facts.size += 1
@@ -114,6 +144,7 @@ class Analysis:
                         self.calls[id(target)] = self.calls.get(id(target), 0) + 1
                         if target not in facts.callees:
                             facts.callees.append(target)
+                        facts.loops |= target.recursive
                     facts.fails |= len(targets) > 1 or node.pos >= 0
                 case ops.ContextValue(kind, index):
                     facts.captured.add((kind, index))

@@ -15,7 +15,6 @@ from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.scope import Body, Scope
 from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.strings import Room, Text
-from pystap.backend.bpf.unit import area
 from pystap.ir import errors, ops
 from pystap.ir.types import Ty
 
@@ -28,25 +27,34 @@ _SMALL: Final = 16  # operations
 
 
 class Compiled:
-    """A function that was emitted: its symbol, frame, and how it is called."""
+    """A function that was emitted: its symbol, frame, and how it is called.
 
-    __slots__ = ("body", "inline", "name")
+    ``state`` is where a recursive function begins in the machine that runs its group, else -1.
+    """
 
-    def __init__(self, name: str, body: Body, inline: bool) -> None:
+    __slots__ = ("body", "inline", "name", "state")
+
+    def __init__(self, name: str, body: Body, inline: bool, state: int = -1) -> None:
         self.name = name
         self.body = body
         self.inline = inline
+        self.state = state
 
 
 def compiled(u: Unit, f: Function) -> Compiled:
     """The compiled form of a function, made at first use."""
     found = u.functions.get(id(f))
+    if found is None and f.recursive:
+        from pystap.backend.bpf.recursion import compile_group
+
+        compile_group(u, u.analysis.group(f))
+        return u.functions[id(f)]
     if found is None:
         name = u.fresh("f." + "".join(c if c.isalnum() else "_" for c in f.name))
         facts = u.analysis.facts(f)
         inline = u.analysis.calls.get(id(f), 0) <= 1 or (facts.size <= _SMALL and not facts.loops)
         body = Body(u.frame(name), u.analysis.counts_actions(f) or u.counts_actions)
-        _place(u, f, body)
+        place_interface(u, f, body)
         found = u.functions[id(f)] = Compiled(name, body, inline)
         if inline:
             with u.m.function(
@@ -58,7 +66,8 @@ def compiled(u: Unit, f: Function) -> Compiled:
     return found
 
 
-def _place(u: Unit, f: Function, body: Body) -> None:
+def place_interface(u: Unit, f: Function, body: Body) -> None:
+    """Place the parameters and the result of a function in its frame."""
     for var in f.params:
         body.place(var, u.max_string)
     if f.result is Ty.STR:
@@ -123,22 +132,58 @@ def _call_one(
     callee = compiled(u, f)
     context = s.need_context()
     u.callees[s.body.frame.name].append(callee.name)
-    frame = area(b, context, callee.body.frame.token)
-    for var, argument in zip(f.params, arguments):
-        where = b.at(frame, callee.body.places[id(var)])
-        if isinstance(argument, Text):
-            limit = min(var.bound or u.limits.maxstringlen, u.limits.maxstringlen)
-            strings.copy(s, argument, Room(where, round_up(limit), limit))
-        else:
-            b.store(argument, where)
+    enter_call(s, pos)
+    if callee.state >= 0:
+        from pystap.backend.bpf.recursion import start
+
+        start(s, callee)
+    frame = callee.body.locate(b, context)
+    pass_arguments(s, f, arguments, callee.body, frame)
     result = b.call(callee.name, context if callee.inline else s.header(layout.INDEX))
+    leave_call(s)
     if u.analysis.facts(f).fails:
         leave_after_call(s, pos)
+    if callee.state >= 0 and f.result is Ty.LONG:
+        result = b.load("i64", frame, callee.body.result)
     if room is not None:
-        bound = callee.body.result_bound
-        text = Text(b.at(frame, callee.body.result), bound, round_up(bound))
-        strings.copy(s, text, room)
+        take_string(s, callee.body, frame, room)
     return callee, result
+
+
+def pass_arguments(
+    s: Scope, f: Function, arguments: list[Value | Text], body: Body, frame: Value
+) -> None:
+    """Copy arguments to the parameters in a callee's frame."""
+    most = s.u.limits.maxstringlen
+    for var, argument in zip(f.params, arguments):
+        where = s.b.at(frame, body.places[id(var)])
+        if isinstance(argument, Text):
+            limit = min(var.bound or most, most)
+            strings.copy(s, argument, Room(where, round_up(limit), limit))
+        else:
+            s.b.store(argument, where)
+
+
+def take_string(s: Scope, body: Body, frame: Value, room: Room) -> None:
+    """Copy a string result out of a callee's frame."""
+    bound = body.result_bound
+    strings.copy(s, Text(s.b.at(frame, body.result), bound, round_up(bound)), room)
+
+
+def enter_call(s: Scope, pos: int) -> None:
+    """Count one more active call, where programs can have too many."""
+    if not s.u.tracks_nesting:
+        return
+    depth = s.header(layout.NESTING)
+    with s.b.if_(depth.uge(s.u.limits.maxnesting)):
+        raise_error(s, errors.MAXNESTING_EXCEEDED, pos)
+    s.set_header(layout.NESTING, depth + 1)
+
+
+def leave_call(s: Scope) -> None:
+    """Count one active call less."""
+    if s.u.tracks_nesting:
+        s.set_header(layout.NESTING, s.header(layout.NESTING) - 1)
 
 
 def _call_overloads(

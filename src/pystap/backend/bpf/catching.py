@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder
     from pystap.ir import ops
+    from pystap.ir.types import LocalVar
 
 
 def emit_try(s: Scope, e: ops.Try) -> None:
@@ -28,7 +29,7 @@ def emit_try(s: Scope, e: ops.Try) -> None:
         b.place(caught.label)
         s.leave_if(s.header(layout.ERROR).slt(0), "error")
         if e.var is not None:
-            _take_message(s, e)
+            take_message(s, e.var)
         s.set_header(layout.ERROR, 0)
         emit.statements(s, e.handler)
         live = live or b.live
@@ -36,16 +37,16 @@ def emit_try(s: Scope, e: ops.Try) -> None:
     b.place(after, live)
 
 
-def _take_message(s: Scope, e: ops.Try) -> None:
+def take_message(s: Scope, var: LocalVar) -> None:
+    """Store the message of the pending error in a local."""
     from pystap.backend.bpf.statements import local_room
     from pystap.backend.bpf.strings import Text, copy
 
-    assert e.var is not None
     u, b = s.u, s.b
     # Which messages there are is known at the end only.
     name = u.late_function("error_message", ["index"], lambda fb: _emit_messages(u, fb))
     b.call(name, s.header(layout.INDEX))
-    copy(s, Text(error_text(s), u.limits.maxstringlen, u.max_string), local_room(s, e.var))
+    copy(s, Text(error_text(s), u.limits.maxstringlen, u.max_string), local_room(s, var))
 
 
 def _emit_messages(unit: Unit, b: FunctionBuilder) -> None:

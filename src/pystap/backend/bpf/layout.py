@@ -31,7 +31,8 @@ INDEX: Final = 14 * WORD  # of this context in its map
 BUILD: Final = 15 * WORD  # bytes in the string builder
 WAKE: Final = 16 * WORD  # not 0: wake the session with this output
 SCRATCH: Final = 17 * WORD  # four words for the runtime functions
-CALL_TABLE: Final = 21 * WORD  # u32 positions of call sites
+NESTING: Final = 21 * WORD  # calls that are active, counted in programs with recursion
+CALL_TABLE: Final = 22 * WORD  # u32 positions of call sites
 CALL_SLOTS: Final = 16
 HEADER_SIZE: Final = CALL_TABLE + CALL_SLOTS * 4
 

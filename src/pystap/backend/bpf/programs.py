@@ -103,6 +103,8 @@ def emit_handler(
     counts = unit.analysis.counts_actions(handler)
     if counts:
         b.store(0, context, layout.ACTIONS)
+    if unit.tracks_nesting:
+        b.store(0, context, layout.NESTING)
     s = Scope(unit, Body(unit.frame(unit.fresh(b.name)), counts), b, context, level)
     capture(s, Event(kind, b, event), unit.analysis.facts(handler).captured)
     failed, back, gone = s.new_exit("error"), s.new_exit("return"), s.new_exit("next")

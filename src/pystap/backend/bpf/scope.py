@@ -50,6 +50,10 @@ class Body:
         self.result_bound = 0  # of a string
         self.counts_actions = counts_actions
 
+    def locate(self, b: FunctionBuilder, context: Value) -> Value:
+        """Emit the address of the frame."""
+        return area(b, context, self.frame.token)
+
     def place(self, var: LocalVar, max_string: int) -> int:
         """Offset of a local."""
         found = self.places.get(id(var))
@@ -83,7 +87,7 @@ class Scope:
         self.captured: dict[tuple[str, int], Value] = {}  # values of the event, without context
         self._frame: Value | None = None
         if context is not None:
-            self._frame = area(b, context, body.frame.token)
+            self._frame = body.locate(b, context)
 
     # ---- memory
 

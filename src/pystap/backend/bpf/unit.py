@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.facts import KernelFacts
     from pystap.backend.bpf.foreach import Snapshots
     from pystap.backend.bpf.maps import ArrayLayout
+    from pystap.backend.bpf.recursion import Machine
     from pystap.backend.bpf.stats import StatLayout
     from pystap.ir import module as ir
     from pystap.ir.types import Global
@@ -63,6 +64,11 @@ class Unit:
         self.entries: dict[tuple[str, int, int, int, bool], str] = {}  # see attachments
         self.functions: dict[int, Compiled] = {}  # by identity of the IR's function
         self.counts_actions = any(analysis.counts_actions(h) for h in module.handlers)
+        # Only recursion can go deeper than MAXNESTING, unless -D made that less.
+        self.tracks_nesting = "MAXNESTING" in module.limits.defines or any(
+            f.recursive for f in module.functions
+        )
+        self.machines: list[Machine] = []
         self.late: list[Callable[[], None]] = []  # what is emitted when all else is
         self.globals = GlobalLayout(module.globals, module.limits.maxstringlen)
         self.add_map(CONTROL, "control", helpers.MAP_ARRAY, 4, CONTROL_WORDS * 8, 1, mmap=True)
@@ -210,6 +216,8 @@ class Unit:
 
     def _place(self) -> tuple[dict[str, int], int]:
         numbers: dict[str, int] = {}
+        for machine in self.machines:
+            machine.place(numbers)
         at = layout.HEADER_SIZE
         for name, size in self._areas.items():
             numbers[f"area.{name}"] = at

@@ -1,0 +1,295 @@
+"""Recursive functions as states: what runs between two calls becomes one state.
+
+BPF has eight frames of stack and refuses recursion, so a group of mutually recursive functions is
+run by a loop that does one state a round (see :mod:`recursion`).  This file cuts function bodies
+into states; only statements that contain a call within the group are cut, all others stay whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from pystap.backend.bpf.facts import CompileError
+from pystap.ir import ops
+from pystap.ir.types import LocalVar, Ty
+from pystap.ir.walk import operands, rewrite_operands, walk, walk_body
+from pystap.records import dataclass, field
+
+if TYPE_CHECKING:
+    from pystap.ir.module import Function
+
+
+@dataclass(slots=True)
+class Goto:
+    """Go on with another state."""
+
+    state: State
+
+
+@dataclass(slots=True)
+class Branch:
+    """Go on with one of two states."""
+
+    cond: ops.Expr
+    yes: State
+    no: State
+
+
+@dataclass(slots=True)
+class Enter:
+    """Call a function of the group; ``resume`` goes on when it has returned."""
+
+    target: Function
+    call: ops.Call
+    resume: State
+
+
+@dataclass(slots=True)
+class Leave:
+    """Return from the function; ``value`` was stored already unless given."""
+
+    value: ops.Expr | None = None
+
+
+@dataclass(slots=True)
+class Arrive:
+    """What a resuming state does first: take a call's result, go on with the next overload
+    (``otherwise``, None: there is none) when it gave way."""
+
+    target: Function
+    call: ops.Call
+    result: LocalVar | None
+    otherwise: State | None
+
+
+_Nodes = TypeVar("_Nodes", bound=Any)
+Ending: TypeAlias = Goto | Branch | Enter | Leave
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Statements and how they end.
+
+    Errors go to the state ``caught`` or leave the function; ``break`` and ``continue`` in the
+    statements go to the states of these names.  ``catching`` marks the beginning of a ``catch``.
+    """
+
+    function: Function
+    number: int
+    body: list[ops.Stmt] = field(default_factory=list)
+    ending: Ending | None = None
+    arrive: Arrive | None = None
+    catching: ops.Try | None = None
+    caught: State | None = None
+    on_break: State | None = None
+    on_continue: State | None = None
+    is_entry: bool = False
+
+
+class Flattener:
+    """Cuts the functions of one group."""
+
+    def __init__(self, group: list[Function]) -> None:
+        self.group = group
+        self.states: list[State] = []
+        self.entries: dict[int, State] = {}
+        self.temporaries: dict[int, list[LocalVar]] = {}  # by identity of the function
+        self._function = group[0]
+        self._caught: State | None = None
+        self._break: State | None = None
+        self._continue: State | None = None
+        for function in group:
+            self._function = function
+            self.entries[id(function)] = self._new()
+            self.entries[id(function)].is_entry = True
+        for function in group:
+            self._function = function
+            end = self._statements(copied(function.body), self.entries[id(function)])
+            if end.ending is None:
+                end.ending = Leave()
+
+    def _new(self) -> State:
+        state = State(self._function, len(self.states))
+        state.caught, state.on_break = self._caught, self._break
+        state.on_continue = self._continue
+        self.states.append(state)
+        return state
+
+    def _recurses(self, node: ops.Expr | ops.Stmt) -> bool:
+        return any(
+            isinstance(n, ops.Call) and any(t in self.group for t in n.targets) for n in walk(node)
+        )
+
+    # ---- statements
+
+    def _statements(self, body: list[ops.Stmt], state: State) -> State:
+        """Append statements to a state; the state they end in."""
+        for stmt in body:
+            state = self._statement(stmt, state)
+        return state
+
+    def _statement(self, stmt: ops.Stmt, state: State) -> State:
+        if state.ending is not None:
+            return state  # behind a return
+        if not self._recurses(stmt):
+            state.body.append(stmt)
+            return state
+        match stmt:
+            case ops.If():
+                return self._if(stmt, state)
+            case ops.Loop():
+                return self._loop(stmt, state)
+            case ops.Try():
+                return self._try(stmt, state)
+            case ops.SetLocal(var, ops.Call() as call):
+                return self._call(call, var, self._arguments(call, state))
+            case ops.Eval(ops.Call() as call):
+                return self._call(call, None, self._arguments(call, state))
+            case ops.Foreach() | ops.ForeachHist() | ops.Locked():
+                raise CompileError(
+                    f"function '{self._function.name}' calls itself within foreach: "
+                    "the bpf runtime cannot do that"
+                )
+        state = self._operands(stmt, state)
+        state.body.append(stmt)
+        return state
+
+    def _if(self, stmt: ops.If, state: State) -> State:
+        cond, state = self._simple(stmt.cond, state)
+        yes, no, after = self._new(), self._new(), self._new()
+        state.ending = Branch(cond, yes, no)
+        for body, arm in ((stmt.then, yes), (stmt.orelse, no)):
+            end = self._statements(body, arm)
+            if end.ending is None:
+                end.ending = Goto(after)
+        return after
+
+    def _loop(self, stmt: ops.Loop, state: State) -> State:
+        head, step, after = self._new(), self._new(), self._new()
+        state.ending = Goto(head)
+        cond, test = self._simple(copied(stmt.cond), head)
+        outer = self._break, self._continue
+        self._break, self._continue = after, step
+        body = self._new()
+        test.ending = Branch(cond, body, after)
+        end = self._statements(stmt.body, body)
+        self._break, self._continue = outer
+        if end.ending is None:
+            end.ending = Goto(step)
+        end = self._statements(stmt.step, step)
+        end.ending = Goto(head)
+        return after
+
+    def _try(self, stmt: ops.Try, state: State) -> State:
+        after, handler = self._new(), self._new()
+        handler.catching = stmt
+        outer, self._caught = self._caught, handler
+        body = self._new()
+        state.ending = Goto(body)
+        end = self._statements(stmt.body, body)
+        self._caught = outer
+        if end.ending is None:
+            end.ending = Goto(after)
+        end = self._statements(stmt.handler, handler)
+        if end.ending is None:
+            end.ending = Goto(after)
+        return after
+
+    def _call(self, call: ops.Call, result: LocalVar | None, state: State) -> State:
+        """Emit a call whose arguments are simple; overloads are tried one after another."""
+        after = self._new()
+        for i, target in enumerate(call.targets):
+            more = self._new() if i + 1 < len(call.targets) else None
+            resume = self._new()
+            resume.arrive = Arrive(target, call, result, more)
+            resume.ending = Goto(after)
+            state.ending = Enter(target, call, resume)
+            if more is not None:
+                state = more
+        return after
+
+    # ---- expressions
+
+    def _simple(self, expr: ops.Expr, state: State) -> tuple[ops.Expr, State]:
+        """An expression without calls within the group that has the value of ``expr``."""
+        if not self._recurses(expr):
+            return expr, state
+        match expr:
+            case ops.Call():
+                result = self._temporary(expr)
+                return ops.Local(result), self._call(expr, result, self._arguments(expr, state))
+            case ops.Seq(body, value):
+                return self._simple(value, self._statements(body, state))
+            case ops.Cond():
+                return self._chosen(expr.cond, expr.yes, expr.no, self._temporary(expr), state)
+            case ops.Logic(op, left, right):
+                yes, no = ops.Compare("!=", right, ops.Const(0)), ops.Const(0)
+                if op == "||":
+                    return self._chosen(left, ops.Const(1), yes, self._temporary(expr), state)
+                return self._chosen(left, yes, no, self._temporary(expr), state)
+        return expr, self._operands(expr, state)
+
+    def _chosen(
+        self, cond: ops.Expr, yes: ops.Expr, no: ops.Expr, result: LocalVar, state: State
+    ) -> tuple[ops.Expr, State]:
+        made = ops.If(cond, [ops.SetLocal(result, yes)], [ops.SetLocal(result, no)])
+        return ops.Local(result), self._if(made, state)
+
+    def _arguments(self, call: ops.Call, state: State) -> State:
+        """Make the arguments simple; with overloads they are needed more than once."""
+        state = self._operands(call, state)
+        if len(call.targets) > 1:
+            call.args = [self._saved(arg, state) for arg in call.args]
+        return state
+
+    def _operands(self, node: ops.Expr | ops.Stmt, state: State) -> State:
+        """Make the operands of a node simple, in order: what is evaluated before a call within
+        the group is kept in a local."""
+        last = max(
+            (i for i, o in enumerate(operands(node)) if self._recurses(o)), default=-1
+        )
+        index = -1
+
+        def rewrite(operand: ops.Expr) -> ops.Expr:
+            nonlocal index, state
+            index += 1
+            made, state = self._simple(operand, state)
+            return self._saved(made, state) if index < last else made
+
+        rewrite_operands(node, rewrite)
+        return state
+
+    def _saved(self, expr: ops.Expr, state: State) -> ops.Expr:
+        if isinstance(expr, (ops.Const, ops.StrConst)):
+            return expr
+        var = self._temporary(expr)
+        state.body.append(ops.SetLocal(var, expr))
+        return ops.Local(var)
+
+    def _temporary(self, expr: ops.Expr) -> LocalVar:
+        function = self._function
+        ty = ops.type_of(expr)
+        if ty is Ty.VOID:
+            ty = Ty.LONG
+        var = LocalVar("", ty, -1)
+        self.temporaries.setdefault(id(function), []).append(var)
+        return var
+
+
+def copied(nodes: _Nodes) -> _Nodes:
+    """A copy to be rewritten; variables and functions in it stay the same objects."""
+    from copy import deepcopy
+
+    from pystap.ir.module import Function
+    from pystap.ir.types import Global
+
+    kept: dict[int, object] = {}
+    for node in walk_body(nodes if isinstance(nodes, list) else [nodes]):
+        for name in type(node).__slots__:
+            value = getattr(node, name)
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, (LocalVar, Global, Function)):
+                    kept[id(each)] = each
+                elif isinstance(each, tuple) and each and isinstance(each[0], Global):
+                    kept[id(each[0])] = each[0]
+    return deepcopy(nodes, kept)
