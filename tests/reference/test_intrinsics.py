@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pystap.backend.reference import Environment, Event, InterpreterError, Memory, Task
+from pystap.backend.reference import Environment, Event, InterpreterError, Memory
 from pystap.backend.reference.intrinsics import implementations
 from pystap.ir import ops
 from pystap.ir.intrinsics import INTRINSICS
@@ -167,13 +167,6 @@ def test_about_the_event() -> None:
     )  # fmt: skip
     event = Event(user_mode=True, ip=1, user_ip=2, retval=-3, funcargs=(0, 4), registers={16: 5})
     assert b.run([(index, event)]).output == b"1 1 2 -3 4 5"
-
-
-def test_tasks_by_id() -> None:
-    env = Environment(tasks=[Task(pid=5, tid=6, address=0x60)])
-    for tid, address in ((6, 0x60), (1000, Environment().task.address), (7, 0)):
-        wrapped = address - (1 << 64) if address >> 63 else address
-        assert value_of(call_intrinsic("pid2task", tid), env) == str(wrapped)
 
 
 def test_random_bits() -> None:

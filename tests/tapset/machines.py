@@ -125,10 +125,10 @@ def processes() -> Environment:
     )  # fmt: skip
     root = _files(kernel)
     kernel.set(shell, "task_struct", "fs", root)
+    _number(kernel, {1: init, 70: login, 72: shell})
     env = plain()
     env.kernel, env.user = kernel.memory, user
     env.task = Task(pid=71, tid=72, execname="shell", uid=11, gid=13, address=shell)
-    env.tasks = [Task(pid=70, tid=70, address=login), Task(pid=1, tid=1, address=init)]
     PLACES.update(init=init, login=login, shell=shell)
     return env
 
@@ -138,6 +138,26 @@ def targeted() -> Environment:
     env = processes()
     env.target = 70
     return env
+
+
+def _number(kernel: FakeKernel, tasks: dict[int, int]) -> None:
+    """The tree by which tasks are found by id, of two levels: ids up to 4095."""
+    namespace = kernel.make("pid_namespace")
+    leaves: dict[int, int] = {}
+    top = kernel.make("xa_node", {"shift": 6})
+    kernel.set(namespace, "pid_namespace", "idr.idr_rt.xa_head", top | 2)
+    links = kernel.place("task_struct", "pid_links")[0]
+    numbers = kernel.place("pid", "numbers")[0]
+    for tid, task in tasks.items():
+        pid = kernel.make("pid", {"tasks[0].first": task + links})
+        kernel.memory.map(pid + numbers, bytes(kernel.size("upid")))
+        kernel.memory.map(pid + numbers + 8, namespace.to_bytes(8, "little"))
+        kernel.set(task, "task_struct", "thread_pid", pid)
+        leaf = leaves.get(tid >> 6)
+        if leaf is None:
+            leaf = leaves[tid >> 6] = kernel.make("xa_node")
+            kernel.set(top, "xa_node", f"slots[{tid >> 6}]", leaf | 2)
+        kernel.set(leaf, "xa_node", f"slots[{tid & 63}]", pid)
 
 
 def _dentry(kernel: FakeKernel, name: str, parent: int = 0) -> int:

@@ -41,7 +41,6 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "execname": IntrinsicInfo((), _S, bound=16),
     "cpu": IntrinsicInfo((), _L),
     "task_current": IntrinsicInfo((), _L),
-    "pid2task": IntrinsicInfo((_L,), _L),  # address of the task_struct with that tid, or 0
     "cgroup_id": IntrinsicInfo((), _L),
     # the probe that fired
     "pp": IntrinsicInfo((), _S),

@@ -59,7 +59,6 @@ class Environment:
     """
 
     task: Task = field(default_factory=Task)
-    tasks: list[Task] = field(default_factory=list)  # further ones, for look-ups by pid
     kernel: Memory = field(default_factory=Memory)
     user: Memory = field(default_factory=Memory)
     target: int = 0
@@ -76,10 +75,6 @@ class Environment:
     seed: int = 1
     lock_fails: Callable[[str], bool] | None = None
     elapsed_ns: int = 0
-
-    def find_task(self, pid: int) -> Task | None:
-        """The first task with that thread id."""
-        return next((t for t in (self.task, *self.tasks) if t.tid == pid), None)
 
     def random(self) -> int:
         """The next 32 bits of a fixed sequence."""

@@ -15,11 +15,6 @@ def _of_task(read: Callable[[Task], Any]) -> Callable[[Context, Intrinsic], Any]
     return lambda context, _op: read(context.task)
 
 
-def _pid2task(context: Context, _op: Intrinsic, pid: int) -> int:
-    found = context.state.environment.find_task(pid)
-    return found.address if found else 0
-
-
 IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     "pid": _of_task(lambda task: task.pid),
     "tid": _of_task(lambda task: task.tid),
@@ -30,5 +25,4 @@ IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     "cgroup_id": _of_task(lambda task: task.cgroup),
     "in_target": _of_task(lambda task: int(task.in_target)),
     "cpu": lambda context, _op: context.event.cpu,
-    "pid2task": _pid2task,
 }
