@@ -7,22 +7,10 @@ from pathlib import Path
 import pytest
 
 from datadriven import Case, assert_case, load_cases
-from pystap.probes import registry
 
-from . import fakefamily
 from .harness import run_case
 
 DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture(autouse=True)
-def _fake_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = registry.family
-    monkeypatch.setattr(
-        registry, "family", lambda root: fakefamily.FAMILY if root == "fake" else real(root)
-    )
-    roots = registry.roots()
-    monkeypatch.setattr(registry, "roots", lambda: (*roots, "fake"))
 
 
 @pytest.mark.parametrize("case", load_cases(DATA), ids=str)

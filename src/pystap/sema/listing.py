@@ -38,8 +38,9 @@ def list_points(
     options: Options,
     diags: Diagnostics,
 ) -> list[str]:
-    """Probe points that ``pattern`` stands for, sorted, each once; errors go to ``diags``.
+    """Probe points that ``pattern`` stands for, sorted, each once.
 
+    When there is none ``diags`` tells why; what is wrong with some of many does not matter.
     ``files`` are further scripts (``-E``).  With ``options.listing_vars`` each line goes on with
     the script variables and context variables that all places of that name have; with ``-v``
     places of one name are told apart by their addresses.
@@ -47,8 +48,9 @@ def list_points(
     from pystap.lang.parser import parse
 
     text = f"probe {pattern} {{}}\n"
-    tree = parse(Source("<input>", text), environment, diags, tapset.macros)
-    work = _work(tapset, env, options, diags)
+    problems = Diagnostics()
+    tree = parse(Source("<input>", text), environment, problems, tapset.macros)
+    work = _work(tapset, env, options, problems)
     work.lists = True
     for each in (*files, tree):
         declare_file(work, each)
@@ -59,6 +61,9 @@ def list_points(
     lines: dict[str, _Variables] = {}
     for probe in work.probes:
         _add_probe(lines, probe, options)
+    if not lines:
+        for problem in problems.items:
+            diags.add(problem)
     return [
         " ".join([name, *(f"{v}:{t}" for v, t in variables.items())])
         for name, variables in sorted(lines.items())
