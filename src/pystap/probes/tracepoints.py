@@ -48,6 +48,8 @@ class Tracepoints:
             matches.append(_match(tracepoint, own))
             if colon and systems is None:
                 matches[-1].notes.append(f"system '{system}' not checked: no tracefs")
+        if not matches and not has_wildcard(pattern):
+            raise _no_tracepoint(pattern, name, point, env)
         return matches
 
     def patterns(self) -> Iterable[str]:
@@ -62,6 +64,15 @@ def _candidates(pattern: str, env: ProbeEnv) -> list[Tracepoint]:
         return [found for found in btf.tracepoints() if fnmatchcase(found.name, pattern)]
     found = btf.tracepoint(pattern)
     return [] if found is None else [found]
+
+
+def _no_tracepoint(pattern: str, name: str, point: ast.ProbePoint, env: ProbeEnv) -> Exception:
+    """The error for a name no tracepoint has, with near ones."""
+    from pystap.diag.suggest import suggest
+
+    near = suggest(name, [tracepoint.name for tracepoint in env.btf().tracepoints()])
+    hint = f"did you mean {' or '.join(near)}?" if near else "stap -l 'kernel.trace(\"*\")'"
+    return bad_point(f"no tracepoint '{pattern}'", point.components[-1].tok, hint=hint)
 
 
 def _match(tracepoint: Tracepoint, system: str) -> Match:

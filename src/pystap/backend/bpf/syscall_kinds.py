@@ -28,6 +28,7 @@ from pystap.backend.bpf.syscall_tables import (
     append_flags,
     append_int,
     append_octal,
+    form,
     state,
 )
 from pystap.probes.syscall_decode import (
@@ -37,7 +38,7 @@ from pystap.probes.syscall_decode import (
     ENVP_STRINGS,
     PATH_BYTES,
 )
-from pystap.probes.syscall_table import KINDS, encoded
+from pystap.probes.syscall_table import KINDS
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
@@ -73,11 +74,13 @@ def argument(s: Scope, index: Value) -> Value:
 
 
 def append_kind(s: Scope, kind: Value, param: Value, value: Value) -> None:
-    """Append one argument."""
+    """Append one argument, of a kind that the calls of the program have."""
+    wanted = form(s.u).kinds
     with s.b.switch(kind) as kinds:
         for number, name in enumerate(KINDS):
-            with kinds.case(number):
-                _append(s, name, param, value)
+            if name in wanted:
+                with kinds.case(number):
+                    _append(s, name, param, value)
 
 
 def _append(s: Scope, kind: str, param: Value, value: Value) -> None:
@@ -120,7 +123,7 @@ def _enum(s: Scope, param: Value, value: Value) -> None:
 
 
 def _dirfd(s: Scope, _param: Value, value: Value) -> None:
-    append_enum(s, encoded().implied["dirfd"], value)
+    append_enum(s, form(s.u).implied["dirfd"], value)
 
 
 def _sockopt(s: Scope, param: Value, value: Value) -> None:
@@ -137,7 +140,7 @@ def _protocol(s: Scope, param: Value, value: Value) -> None:
 def _named_if(s: Scope, named: Value, table: str, value: Value) -> None:
     with s.b.if_else(named) as (name, plain):
         with name:
-            append_enum(s, encoded().implied[table], value)
+            append_enum(s, form(s.u).implied[table], value)
         with plain:
             append_int(s, value)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from pystap.backend.bpf import helpers
+from pystap.backend.bpf import helpers, layout
 from pystap.backend.bpf.escapes import ESCAPE_TEXT
 from pystap.backend.bpf.format import append_number, source_room
 from pystap.backend.bpf.quoting import (
@@ -25,13 +25,14 @@ from pystap.backend.bpf.syscall_tables import (
     ZERO_FILLED,
     append_flags,
     find_enum,
+    form,
     state,
 )
-from pystap.probes.syscall_table import encoded
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
-    from pystap.backend.llvm.builder import Value
+    from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
 
 _UTIME_NOW, _UTIME_OMIT = 0x3FFF_FFFF, 0x3FFF_FFFE
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
@@ -73,23 +74,37 @@ class _read:  # noqa: N801 - used like a function
 # ---- times
 
 
-def _time(s: Scope, data: Value, at: int, digits: int) -> None:
-    """Seconds and fraction of a second."""
-    b = s.b
-    append_number(s, b.load("i64", data, at), SIGNED)
+def _time(s: Scope, at: int, digits: int) -> None:
+    """Append seconds and fraction of a second that stand in the structure."""
+    u = s.u
+    name = u.function("append_time", ["index", "at", "digits"], lambda b: _emit_time(u, b))
+    s.b.call(name, s.header(layout.INDEX), at, digits)
+
+
+def _emit_time(u: Unit, b: FunctionBuilder) -> None:
+    from pystap.backend.bpf.programs import runtime_scope
+
+    s = runtime_scope(u, b, b.args[0])
+    _, at, digits = b.args
+    at = b.barrier(at)
+    at = b.barrier(b.select(at.eq(0), b.const("i64", 0), 16))
+    data = b.at(b.at(state(s), STRUCTURE), at)
+    append_number(s, b.load("i64", data), SIGNED)
     append_literal(s, ".")
-    fraction = b.load("i64", data, at + 8)
-    with b.if_else(fraction.ult(10**digits)) as (proper, odd):
-        with proper:
+    fraction = b.load("i64", data, 8)
+    most = b.select(digits.eq(9), b.const("i64", 10**9), 10**6)
+    with b.if_else(fraction.ult(most)) as (filled, odd):
+        with filled:
             append_number(s, fraction, ZERO_FILLED, digits)
         with odd:
             append_number(s, fraction, SIGNED)
+    b.ret(0)
 
 
 def _one_time(digits: int) -> Callable[[Scope, Value], None]:
-    def show(s: Scope, data: Value) -> None:
+    def show(s: Scope, _data: Value) -> None:
         append_literal(s, "[")
-        _time(s, data, 0, digits)
+        _time(s, 0, digits)
         append_literal(s, "]")
 
     return show
@@ -102,7 +117,7 @@ def _two_times(digits: int) -> Callable[[Scope, Value], None]:
             if digits == 9:
                 _file_time(s, data, at)
             else:
-                _time(s, data, at, digits)
+                _time(s, at, digits)
             append_literal(s, "]")
 
     return show
@@ -118,15 +133,15 @@ def _file_time(s: Scope, data: Value, at: int) -> None:
         with special.case(_UTIME_OMIT):
             append_literal(s, "UTIME_OMIT")
         with special.default():
-            _time(s, data, at, 9)
+            _time(s, at, 9)
 
 
 def _interval(digits: int) -> Callable[[Scope, Value], None]:
-    def show(s: Scope, data: Value) -> None:
+    def show(s: Scope, _data: Value) -> None:
         append_literal(s, "[")
-        _time(s, data, 0, digits)
+        _time(s, 0, digits)
         append_literal(s, ",")
-        _time(s, data, 16, digits)
+        _time(s, 16, digits)
         append_literal(s, "]")
 
     return show
@@ -143,7 +158,7 @@ def _sigset(s: Scope, data: Value, at: int = 0) -> None:
         with empty:
             append_literal(s, "EMPTY")
         with some:
-            append_flags(s, encoded().implied["signal_set"], value)
+            append_flags(s, form(s.u).implied["signal_set"], value)
     append_literal(s, "]")
 
 
@@ -159,7 +174,7 @@ def _sigaction(s: Scope, data: Value) -> None:
         with known.default():
             append_number(s, handler, HEX)
     append_literal(s, ", ")
-    append_flags(s, encoded().implied["sa_flags"], b.load("i64", data, 8))
+    append_flags(s, form(s.u).implied["sa_flags"], b.load("i64", data, 8))
     append_literal(s, ", ")
     append_number(s, b.load("i64", data, 16), HEX)
     append_literal(s, ", ")
@@ -206,7 +221,7 @@ def append_sockaddr(s: Scope, address: Value, length: Value) -> None:
         with long, _read(s, address, 2) as data:
             family = b.load("i16", data).zext("i64")
             append_literal(s, "{")
-            named = find_enum(s, encoded().implied["address_family"], family)
+            named = find_enum(s, form(s.u).implied["address_family"], family)
             with b.if_else(named.ne(0)) as (known, unknown):
                 with known:
                     _body(s, family, address, length)

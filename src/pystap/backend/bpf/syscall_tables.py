@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from pystap.backend.bpf import layout
 from pystap.backend.bpf.format import append_number
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.quoting import append_literal
 from pystap.backend.bpf.strings import Builder, Text
-from pystap.probes.syscall_table import ENTRY, TABLE, encoded
+from pystap.ir import ops
+from pystap.ir.walk import owners, walk, walk_body
+from pystap.probes.attach import SyscallEvent
+from pystap.probes.syscall_table import ENTRY, POINT_NAME, TABLE, Encoded, encoded
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
+    from pystap.ir import module as ir
 
 # Styles of numbers, see pystap.backend.bpf.format.
 SIGNED: Final = 10 | 1 << 8
@@ -31,6 +36,46 @@ STRUCTURE_BYTES: Final = 136
 _STATE_BYTES: Final = STRUCTURE + STRUCTURE_BYTES
 
 _MOST_ROUNDS: Final = 256  # more than any table has entries
+
+
+_forms: WeakKeyDictionary[Unit, Encoded] = WeakKeyDictionary()
+
+
+def form(u: Unit) -> Encoded:
+    """The tables for the calls that a program can meet."""
+    found = _forms.get(u)
+    if found is None:
+        found = _forms[u] = encoded(_numbers(u.module))
+    return found
+
+
+def _numbers(module: ir.Module) -> frozenset[int] | None:
+    """Numbers of the calls whose arguments are wanted as text; None for any."""
+    numbers: set[int] = set()
+    for node in (n for owner in owners(module) for n in walk_body(owner.body)):
+        if isinstance(node, ops.Intrinsic) and node.name in ("syscall_argstr", "syscall_retstr"):
+            number = node.args[0]
+            if isinstance(number, ops.Const):
+                numbers.add(number.value & (POINT_NAME - 1))
+            elif all(isinstance(n, _OF_EVENT) for n in walk(number)):
+                attached = _attached_numbers(module)
+                if attached is None:
+                    return None
+                numbers |= attached
+            else:
+                return None
+    return frozenset(numbers)
+
+
+_OF_EVENT: Final = (ops.ContextValue, ops.Const, ops.Arith)
+
+
+def _attached_numbers(module: ir.Module) -> set[int] | None:
+    """Numbers that probes of system calls are for; None when one is for all."""
+    events = [p.attach for p in module.probes if isinstance(p.attach, SyscallEvent)]
+    if not events or not all(event.numbers for event in events):
+        return None
+    return {number for event in events for number in event.numbers}
 
 
 def state(s: Scope) -> Value:
@@ -87,11 +132,11 @@ def _scope(u: Unit, b: FunctionBuilder) -> Scope:
 def _select_table(s: Scope, table: Value) -> None:
     """Put the place of a table's entries into the state."""
     b = s.b
-    tables = encoded().tables
-    count = len(tables) // TABLE.size
+    rows = form(s.u).tables
+    count = len(rows) // TABLE.size
     at = b.barrier(table)
     at = b.barrier(b.select(at.ult(count), at, 0))
-    row = b.at(b.data(tables), at * TABLE.size)
+    row = b.at(b.data(rows), at * TABLE.size)
     here = state(s)
     b.store(b.load("i16", row).zext("i64"), here, FIRST)
     b.store(b.load("i16", row, 2).zext("i64"), here, COUNT)
@@ -102,19 +147,19 @@ def _entry(s: Scope, index: Value) -> Value:
     b = s.b
     here = state(s)
     s.leave_if(index.uge(b.load("i64", here, COUNT)), "break")
-    form = encoded()
+    tables = form(s.u)
     at = b.barrier(b.load("i64", here, FIRST) + index)
-    at = b.barrier(b.select(at.ult(form.entry_count), at, 0))
-    return b.at(b.data(form.entries), at * ENTRY.size)
+    at = b.barrier(b.select(at.ult(tables.entry_count), at, 0))
+    return b.at(b.data(tables.entries), at * ENTRY.size)
 
 
 def _append_label(s: Scope, entry: Value) -> None:
     b = s.b
-    form = encoded()
+    tables = form(s.u)
     at = b.barrier(b.load("i16", entry, 16).zext("i64"))
-    at = b.barrier(b.select(at.ult(len(form.texts)), at, 0))
-    size = form.longest + 1
-    label = Text(b.at(b.data(form.texts + bytes(size)), at), size, size)
+    at = b.barrier(b.select(at.ult(len(tables.texts)), at, 0))
+    size = tables.longest + 1
+    label = Text(b.at(b.data(tables.texts + bytes(size)), at), size, size)
     Builder(s, s.u.limits.maxstringlen, fresh=False).append(label)
 
 

@@ -21,6 +21,7 @@ from pystap.backend.bpf.syscall_tables import (
     UNSIGNED,
     append_octal,
     find_enum,
+    form,
     state,
 )
 from pystap.probes.syscall_table import (
@@ -56,7 +57,7 @@ def _name(s: Scope, e: ops.Intrinsic, room: Room) -> None:
     nr = emit.long(s, e.args[0])
     number = nr & (POINT_NAME - 1)
     builder = Builder(s, s.u.limits.maxstringlen)
-    names = encoded().names
+    names = encoded(frozenset()).names
     at = b.barrier(number)
     at = b.barrier(b.select(at.ult(SLOTS), at, SLOTS - 1))
     point = b.select((nr & POINT_NAME).ne(0), b.const("i64", SLOTS), 0)
@@ -103,17 +104,17 @@ def _scope(u: Unit, b: FunctionBuilder) -> Scope:
     return runtime_scope(u, b, b.args[0])
 
 
-def _slot(b: FunctionBuilder, number: Value) -> Value:
+def _slot(u: Unit, b: FunctionBuilder, number: Value) -> Value:
     """Address of what is known of a call; that of number 511, unused, for unknown ones."""
     at = b.barrier(number)
     at = b.barrier(b.select(at.ult(SLOTS), at, SLOTS - 1))
-    return b.at(b.data(encoded().slots), at * SLOT.size)
+    return b.at(b.data(form(u).slots), at * SLOT.size)
 
 
 def _emit_retstr(u: Unit, b: FunctionBuilder) -> None:
     s = _scope(u, b)
     _, nr, value = b.args
-    result = b.load("i8", _slot(b, nr & (POINT_NAME - 1)), 1).zext("i64")
+    result = b.load("i8", _slot(u, b, nr & (POINT_NAME - 1)), 1).zext("i64")
     failed = b.both(value.slt(0), value.sge(_LEAST_ERROR))
     with b.if_(failed):
         append_number(s, value, SIGNED)
@@ -136,7 +137,7 @@ def _append_error(s: Scope, number: Value) -> None:
     b = s.b
     before = b.barrier(s.header(layout.BUILD, volatile=True))
     append_literal(s, " (")
-    found = find_enum(s, encoded().implied["errno"], number)
+    found = find_enum(s, form(s.u).implied["errno"], number)
     with b.if_else(found.ne(0)) as (named, unnamed):
         with named:
             append_literal(s, ")")
@@ -151,7 +152,7 @@ def _emit_argstr(u: Unit, b: FunctionBuilder) -> None:
     s = _scope(u, b)
     index, nr = b.args
     number, chosen = nr & (POINT_NAME - 1), nr >> ARGUMENT_SHIFT
-    slot = _slot(b, number)
+    slot = _slot(u, b, number)
     count = b.load("i8", slot).zext("i64")
     one = u.function(
         "syscall_argument", ["index", "kind", "value"], lambda fb: _emit_argument(u, fb)
