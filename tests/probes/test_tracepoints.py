@@ -85,11 +85,14 @@ def test_system_in_pattern() -> None:
     ]
     assert 'kernel.trace("sched:sched_wakeup")' in texts
     assert all(text.startswith('kernel.trace("sched:') for text in texts)
-    assert resolve('kernel.trace("nosuch:sched_switch")') == []
+    with pytest.raises(DiagnosticError, match="no tracepoint 'nosuch:sched_switch'"):
+        resolve('kernel.trace("nosuch:sched_switch")')
 
 
 def test_nothing_matches() -> None:
-    assert resolve('kernel.trace("no_such_tracepoint")') == []
+    with pytest.raises(DiagnosticError, match="no tracepoint 'sched_swich'") as refused:
+        resolve('kernel.trace("sched_swich")')
+    assert "sched_switch" in (refused.value.diagnostic.hint or "")
     assert resolve('kernel.trace("no_such_*")') == []
 
 

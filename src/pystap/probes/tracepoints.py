@@ -49,7 +49,7 @@ class Tracepoints:
             if colon and systems is None:
                 matches[-1].notes.append(f"system '{system}' not checked: no tracefs")
         if not matches and not has_wildcard(pattern):
-            raise _no_tracepoint(pattern, name, point, env)
+            raise _no_tracepoint(pattern, systems, point, env)
         return matches
 
     def patterns(self) -> Iterable[str]:
@@ -66,12 +66,17 @@ def _candidates(pattern: str, env: ProbeEnv) -> list[Tracepoint]:
     return [] if found is None else [found]
 
 
-def _no_tracepoint(pattern: str, name: str, point: ast.ProbePoint, env: ProbeEnv) -> Exception:
-    """The error for a name no tracepoint has, with near ones."""
+def _no_tracepoint(
+    pattern: str, systems: dict[str, str] | None, point: ast.ProbePoint, env: ProbeEnv
+) -> Exception:
+    """The error for a name no tracepoint has, with near ones or its real system."""
     from pystap.diag.suggest import suggest
 
-    near = suggest(name, [tracepoint.name for tracepoint in env.btf().tracepoints()])
-    hint = f"did you mean {' or '.join(near)}?" if near else "stap -l 'kernel.trace(\"*\")'"
+    name = pattern.rpartition(":")[2]
+    known = [tracepoint.name for tracepoint in env.btf().tracepoints()]
+    near = [name] if name in known else suggest(name, known)
+    full = [f"{systems[n]}:{n}" if systems and n in systems else n for n in near]
+    hint = f"did you mean {' or '.join(full)}?" if full else "stap -l 'kernel.trace(\"*\")'"
     return bad_point(f"no tracepoint '{pattern}'", point.components[-1].tok, hint=hint)
 
 
