@@ -31,7 +31,9 @@ def load(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def run(name: str, *words: str) -> str:
     done = stap(*words, EXAMPLES / name)
-    assert (done.err, done.status) == ("", 0)
+    assert done.status == 0, done.err
+    # a loaded machine may make a handler give up on a lock: said, and no failure
+    assert re.fullmatch(r"(WARNING: Number of errors: 0, skipped probes: \d+\n)?", done.err)
     return done.out
 
 
@@ -50,20 +52,21 @@ def test_syscalls_by_process() -> None:
     with load("ls /usr/bin >/dev/null"):
         out = run("syscalls_by_process.stp", "-T", "1.5")
     assert re.search(r"^COMMAND +PID SYSCALL +CALLS/S$", out, re.M)
-    assert re.search(r"^(ls|sh) +\d+ \w+ +\d+$", out, re.M)
+    assert re.search(r"^\S.* +\d+ \w+ +\d+$", out, re.M)
 
 
 def test_opens(tmp_path: Path) -> None:
     missing = tmp_path / "missing-file"
-    out = run("opens.stp", "-c", f"cat {missing} /dev/null")
-    assert re.search(rf'^cat +\d+ -2 \(ENOENT\) "{missing}"$', out, re.M), out
-    assert re.search(r'^cat +\d+ +3 "/dev/null"$', out, re.M), out
+    done = stap("-c", f"cat {missing} /dev/null", EXAMPLES / "opens.stp")
+    assert "Child process exited with status 1" in done.err
+    assert re.search(rf'^cat +\d+ -2 \(ENOENT\) +"{missing}"$', done.out, re.M), done.out
+    assert re.search(r'^cat +\d+ 3 +"/dev/null"$', done.out, re.M), done.out
 
 
 def test_run_queue_latency() -> None:
     with load("true"):
         out = run("run_queue_latency.stp", "-T", "1")
-    assert re.match(r"run-queue latency, us: \d+ switches, avg \d+, max \d+\nvalue \|-", out)
+    assert re.match(r"run-queue latency, us: \d+ switches, avg \d+, max \d+\n\s*value \|-", out)
 
 
 def test_off_cpu() -> None:
@@ -81,7 +84,9 @@ def test_block_latency(tmp_path: Path) -> None:
             out = run("block_latency.stp", "-T", "1.5")
     finally:
         path.unlink(missing_ok=True)
-    assert re.match(r"block I/O latency, us: \d+ requests, avg \d+, max \d+\nvalue \|-", out), out
+    assert re.match(r"block I/O latency, us: \d+ requests, avg \d+, max \d+\n\s*value \|-", out), (
+        out
+    )
 
 
 def test_page_faults() -> None:
@@ -122,4 +127,4 @@ def test_syscall_latency() -> None:
         out = run("syscall_latency.stp", "-T", "1.5")
     assert re.search(r"^SYSTEM CALL +CALLS/S +AVG ns +MAX ns$", out, re.M)
     assert re.search(r"^\w+ +\d+ +\d+ +\d+$", out, re.M)
-    assert "duration of all system calls, ns:\nvalue |-" in out
+    assert re.search(r"^duration of all system calls, ns:\n *value \|-", out, re.M)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 
 from pystap.options import Options
@@ -24,20 +22,14 @@ def read_script(options: Options) -> tuple[str, str]:
 
 
 def _read_file(path: str) -> str:
+    refusal = f"Input file '{path}' can't be opened for reading."
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with open(path, "rb") as file:
+            data = file.read()
     except FileNotFoundError:
         raise ScriptError(f"Input file '{path}' is missing.") from None
     except OSError as error:
-        reason = error.strerror
-        raise ScriptError(f"Input file '{path}' can't be opened for reading. ({reason})") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise ScriptError(f"Input file '{path}' can't be opened for reading. (Is a directory)")
-        try:
-            data = file.read()
-        except OSError as error:
-            raise ScriptError(f"Input file '{path}' can't be read: {error.strerror}") from None
+        raise ScriptError(f"{refusal} ({error.strerror})") from None
     if not data:
         raise ScriptError(f"Input file '{path}' is empty.")
     return data.decode("latin-1")

@@ -152,7 +152,6 @@ def _child(argv: list[str], read_end: int) -> None:
         os.closerange(3, read_end)  # the pipe's other end above all
         os.closerange(read_end + 1, 65536)
         if os.read(read_end, 1):
-            os.close(read_end)
             os.execv(argv[0], argv)
     except OSError as error:
         os.write(2, f"ERROR: cannot run {argv[0]}: {error.strerror}\n".encode())
