@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
@@ -189,15 +190,29 @@ def _set_family_locals(context: Context, body: ast.Block, everything: bool) -> N
 
 
 def _read_names(body: ast.Block) -> set[str]:
-    """Names that occur as more than the target of a plain assignment."""
+    """Names that occur as scalars, and as more than the target of a plain assignment.
+
+    A name used as an array is the script's own.
+    """
     names: set[str] = set()
-    stack: list[ast.Node] = [body]
+    arrays: set[str] = set()
+    stack: list[Any] = [body]
     while stack:
         node = stack.pop()
         if isinstance(node, ast.Name):
             names.add(node.name)
-        elif isinstance(node, ast.Assign) and node.op == "=" and isinstance(node.target, ast.Name):
+            continue
+        if isinstance(node, ast.Assign) and node.op == "=" and isinstance(node.target, ast.Name):
             stack.append(node.value)
             continue
-        stack += iter_children(node)  # type: ignore[arg-type]
-    return names
+        array: object = None
+        if isinstance(node, (ast.Index, ast.Foreach)):
+            array = node.base
+        elif isinstance(node, ast.ArrayIn):
+            array = node.array
+        elif isinstance(node, ast.Delete):
+            array = node.target
+        if isinstance(array, ast.Name):
+            arrays.add(array.name)
+        stack += iter_children(node)
+    return names - arrays

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pystap.lang import ast
+from pystap.lang.operators import PRINT_FAMILY
 from pystap.lang.tokens import Token
 from pystap.lang.visit import rewrite_children, walk
 from pystap.sema.declare import declare_file
@@ -201,7 +202,7 @@ class Resolver:
                 others[0].decl.tok,
             )
             return
-        known = [*self._work.functions, *self._work.tapset.index.functions]
+        known = [*sorted(PRINT_FAMILY), *self._work.functions, *self._work.tapset.index.functions]
         self._work.error("unresolved function", node.tok, hint=did_you_mean(node.name, known))
 
     # --- assignments ----------------------------------------------------------------------------
