@@ -171,16 +171,18 @@ class Unit:
 
     # ---- functions
 
-    def function(self, name: str, params: list[str], make: Callable[[FunctionBuilder], None]) -> str:
+    def function(
+        self, name: str, params: list[str], make: Callable[[FunctionBuilder], None]
+    ) -> str:
         """A function the verifier checks once, on its own: parameters and result are longs.
 
-        ``make`` emits its body when it is first asked for.  Returns the name.
+        ``make`` emits its body when it is first asked for.  Returns the name.  It is weak so
+        that LLVM knows no more of its result than the verifier does: nothing.
         """
         if name not in self.prototypes:
             self.prototypes[name] = len(params)
-            with self.m.function(
-                name, "i64", [("i64", p) for p in params], attrs=["noinline"]
-            ) as b:
+            types = [("i64", p) for p in params]
+            with self.m.function(name, "i64", types, linkage="weak", attrs=["noinline"]) as b:
                 make(b)
         return name
 
