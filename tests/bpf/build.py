@@ -24,7 +24,9 @@ class ModuleBuilder:
         return line - 1
 
     def scalar(self, name: str, ty: Ty = LONG, init: int | str = 0, bound: int = 0) -> Global:
-        return self._global(Global(name, self._index(), "scalar", (), ty, None, (), bound, init=init))
+        return self._global(
+            Global(name, self._index(), "scalar", (), ty, None, (), bound, init=init)
+        )
 
     def stat(self, name: str, spec: StatSpec) -> Global:
         return self._global(Global(name, self._index(), "scalar", (), Ty.VOID, spec))

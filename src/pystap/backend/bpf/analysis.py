@@ -77,7 +77,8 @@ class Analysis:
         self.calls: dict[int, int] = {}  # id of a function: number of call sites
         self.max_string = round_up(module.limits.maxstringlen)
         self.largest_item = _ERROR_ITEM + round_up(4 + self.max_string) + 8
-        for body in (*module.handlers, *module.functions):
+        bodies: list[Handler | Function] = [*module.handlers, *module.functions]
+        for body in bodies:
             self.facts(body)
 
     def facts(self, body: Handler | Function) -> Facts:
@@ -124,6 +125,12 @@ class Analysis:
     def foreach_count(self, var: Global) -> int:
         """How many foreach statements over an array there are."""
         return self._foreach.get(var.index, 0)
+
+    def foreach_recurses(self, var: Global) -> bool:
+        """Whether a recursive function iterates over an array."""
+        return any(
+            f.recursive and var.index in self._own(f).iterates for f in self._module.functions
+        )
 
     def _levels(self, test: Callable[[Facts], bool]) -> set[int]:
         from pystap.backend.bpf.levels import level_of
@@ -190,5 +197,7 @@ class Analysis:
         if e.args:
             number = e.args[0]
             every = range(_EVENT_INDEXES[kind])
-            indexes = range(number.value, number.value + 1) if isinstance(number, ops.Const) else every
+            indexes = (
+                range(number.value, number.value + 1) if isinstance(number, ops.Const) else every
+            )
         facts.captured |= {(kind, i) for i in indexes}

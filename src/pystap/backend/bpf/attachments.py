@@ -80,9 +80,7 @@ def emit_programs(unit: Unit) -> list[Entry]:
     return entries
 
 
-def _shared(
-    unit: Unit, kind: ProgramKind, index: int, probe: Probe, *, check: bool
-) -> str:
+def _shared(unit: Unit, kind: ProgramKind, index: int, probe: Probe, *, check: bool) -> str:
     """The function of a handler for a kind of program, its probe to be put in later."""
     level = level_of(probe.attach)
     key = (kind, probe.handler, probe.condition, level, check)
@@ -136,6 +134,4 @@ def _system_calls(unit: Unit, edge: str, indexes: list[int]) -> Entry:
     name = f"sys_{edge}"
     dispatch.emit_dispatcher(unit, name, edge, indexes)
     found = unit.facts.tracepoint(name)
-    return Entry(
-        name, _TRACING, "tp_btf", tuple(indexes), -1, _TRACE_RAW_TP, name, found.btf_id
-    )
+    return Entry(name, _TRACING, "tp_btf", tuple(indexes), -1, _TRACE_RAW_TP, name, found.btf_id)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pystap.backend.bpf import emit, layout, strings
 from pystap.backend.bpf.errors import leave_after_call, raise_error
 from pystap.backend.bpf.layout import round_up
-from pystap.backend.bpf.scope import Body, Scope
+from pystap.backend.bpf.scope import Body, Scope, begin_block
 from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import errors, ops
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir.module import Function
+    from pystap.ir.types import LocalVar
 
 _SMALL: Final = 16  # operations
 
@@ -125,6 +126,20 @@ def _call(s: Scope, e: ops.Call, room: Room | None = None) -> tuple[Compiled, Va
     return _call_overloads(s, e, arguments, room)
 
 
+def call_target(s: Scope, e: ops.Call, result: LocalVar | None) -> None:
+    """Emit a call of the only target, which may end by ``next``, and keep its result."""
+    from pystap.backend.bpf.statements import local_room
+
+    arguments = [
+        strings.reference(s, a) if ops.type_of(a) is Ty.STR else emit.long(s, a) for a in e.args
+    ]
+    is_text = result is not None and result.ty is Ty.STR
+    room = local_room(s, result) if is_text and result is not None else None
+    _, value = _call_one(s, e.targets[0], arguments, e.pos, room)
+    if result is not None and not is_text:
+        s.b.store(value, s.local(result))
+
+
 def _call_one(
     s: Scope, f: Function, arguments: list[Value | Text], pos: int, room: Room | None
 ) -> tuple[Compiled, Value]:
@@ -205,5 +220,5 @@ def _call_overloads(
         b.place(again)
         s.set_header(layout.UNWIND, 0)
     raise_error(s, errors.FUNCTIONS_EXHAUSTED, e.pos)
-    b.place(done)
+    begin_block(b, done)
     return callee, result.get()

@@ -11,7 +11,6 @@ from pystap.backend.bpf import (
     context_values,
     expressions,
     foreach,
-    format,
     globals_,
     histograms,
     intrinsics,
@@ -24,6 +23,7 @@ from pystap.backend.bpf import (
     stats,
     strings,
 )
+from pystap.backend.bpf import format as formatting
 from pystap.backend.bpf.analysis import Analysis
 from pystap.backend.bpf.artifact import Artifact, GlobalInfo, ProgramSpec
 from pystap.backend.bpf.attachments import Entry, emit_programs
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pystap.ir.module import Module
 
 _CONSTRUCTS: Final = (
-    calls, catching, context_values, expressions, foreach, format, globals_, histograms, intrinsics, locks, loops, maps, memory, output, statements, stats,
-    strings,
+    calls, catching, context_values, expressions, foreach, formatting, globals_, histograms,
+    intrinsics, locks, loops, maps, memory, output, statements, stats, strings,
 )  # fmt: skip
 
 _MOV_R0 = struct.Struct("<BBhi")
@@ -137,4 +137,3 @@ def _btf(unit: Unit, obj: BpfObject) -> tuple[bytes, dict[str, int]]:
             prototypes[count] = writer.prototype(long, params)
         types[name] = writer.function(safe, prototypes[count], LINKAGE_GLOBAL)
     return writer.blob(), types
-

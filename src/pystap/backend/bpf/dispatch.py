@@ -107,8 +107,8 @@ def _probe_index(b: FunctionBuilder, group: _Group, number: Value) -> Value:
     table = bytearray(4 * _NUMBERS)
     for nr, index in group.numbers.items():
         table[4 * nr : 4 * nr + 4] = index.to_bytes(4, "little")
-    nr = b.barrier(number) & (_NUMBERS - 1)
-    return b.load("i32", b.at(b.data(bytes(table)), 0, nr, scale=4)).zext("i64")
+    row = b.barrier(number) & (_NUMBERS - 1)
+    return b.load("i32", b.at(b.data(bytes(table)), 0, row, scale=4)).zext("i64")
 
 
 def _among(b: FunctionBuilder, number: Value, wanted: set[int]) -> Value:
@@ -121,7 +121,6 @@ def _among(b: FunctionBuilder, number: Value, wanted: set[int]) -> Value:
     bits = bytearray(_NUMBERS // 8)
     for nr in wanted:
         bits[nr >> 3] |= 1 << (nr & 7)
-    nr = b.barrier(number) & (_NUMBERS - 1)
-    word = b.load("i64", b.at(b.data(bytes(bits)), 0, nr >> 6, scale=8))
-    return b.both(number.ult(_NUMBERS), ((word >> (nr & 63)) & 1).ne(0))
-
+    bit = b.barrier(number) & (_NUMBERS - 1)
+    word = b.load("i64", b.at(b.data(bytes(bits)), 0, bit >> 6, scale=8))
+    return b.both(number.ult(_NUMBERS), ((word >> (bit & 63)) & 1).ne(0))

@@ -125,6 +125,7 @@ def _emit_item(s: Scope, error: Value) -> None:
     end = b.var("i64", fixed + 8)
     b.store(0, item, fixed)
     with b.if_(is_text):
-        end.set(output.append_string(s, item, b.const("i64", fixed), error_text(s), s.u.max_string))
+        end.set(
+            output.append_string(s, item, b.const("i64", fixed), error_text(s), s.u.max_string)
+        )
     output.end_item(s, ITEM_ERROR, item, end.get())
-

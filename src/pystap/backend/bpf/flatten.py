@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from pystap.backend.bpf.facts import CompileError
 from pystap.ir import ops
 from pystap.ir.types import LocalVar, Ty
 from pystap.ir.walk import operands, rewrite_operands, walk, walk_body
@@ -37,11 +36,16 @@ class Branch:
 
 @dataclass(slots=True)
 class Enter:
-    """Call a function of the group; ``resume`` goes on when it has returned."""
+    """Call a function; ``resume`` goes on when it has returned.
+
+    ``result`` and ``otherwise`` are as in :class:`Arrive`, for a function outside of the group.
+    """
 
     target: Function
     call: ops.Call
     resume: State
+    result: LocalVar | None
+    otherwise: State | None
 
 
 @dataclass(slots=True)
@@ -63,6 +67,40 @@ class Arrive:
 
 
 _Nodes = TypeVar("_Nodes", bound=Any)
+
+
+@dataclass(slots=True, eq=False)
+class BeginForeach:
+    """A statement: make the snapshot of a foreach that is cut into states."""
+
+    loop: ops.Foreach
+    rounds: LocalVar
+    index: LocalVar
+
+
+@dataclass(slots=True, eq=False)
+class VisitForeach:
+    """A statement: load the element whose turn it is."""
+
+    begin: BeginForeach
+
+
+@dataclass(slots=True, eq=False)
+class BeginBuckets:
+    """A statement: see how many buckets a loop over a histogram visits."""
+
+    loop: ops.ForeachHist
+    rounds: LocalVar
+    index: LocalVar
+
+
+@dataclass(slots=True, eq=False)
+class VisitBucket:
+    """A statement: store the bucket whose turn it is."""
+
+    begin: BeginBuckets
+
+
 Ending: TypeAlias = Goto | Branch | Enter | Leave
 
 
@@ -83,6 +121,7 @@ class State:
     caught: State | None = None
     on_break: State | None = None
     on_continue: State | None = None
+    holds: tuple[BeginForeach, ...] = ()  # whose buffers must be given back on leaving
     is_entry: bool = False
 
 
@@ -98,6 +137,7 @@ class Flattener:
         self._caught: State | None = None
         self._break: State | None = None
         self._continue: State | None = None
+        self._holds: tuple[BeginForeach, ...] = ()
         for function in group:
             self._function = function
             self.entries[id(function)] = self._new()
@@ -112,6 +152,7 @@ class Flattener:
         state = State(self._function, len(self.states))
         state.caught, state.on_break = self._caught, self._break
         state.on_continue = self._continue
+        state.holds = self._holds
         self.states.append(state)
         return state
 
@@ -145,11 +186,10 @@ class Flattener:
                 return self._call(call, var, self._arguments(call, state))
             case ops.Eval(ops.Call() as call):
                 return self._call(call, None, self._arguments(call, state))
-            case ops.Foreach() | ops.ForeachHist() | ops.Locked():
-                raise CompileError(
-                    f"function '{self._function.name}' calls itself within foreach: "
-                    "the bpf runtime cannot do that"
-                )
+            case ops.Foreach():
+                return self._foreach(stmt, state)
+            case ops.ForeachHist():
+                return self._foreach_hist(stmt, state)
         state = self._operands(stmt, state)
         state.body.append(stmt)
         return state
@@ -180,6 +220,49 @@ class Flattener:
         end.ending = Goto(head)
         return after
 
+    def _foreach(self, stmt: ops.Foreach, state: State) -> State:
+        state = self._operands(stmt, state)
+        begin = BeginForeach(stmt, self._local(Ty.LONG), self._local(Ty.LONG))
+        state.body.append(begin)  # type: ignore[arg-type]
+        load = VisitForeach(begin)
+        return self._rounds(begin.index, ops.Local(begin.rounds), load, stmt.body, state, begin)
+
+    def _foreach_hist(self, stmt: ops.ForeachHist, state: State) -> State:
+        state = self._operands(stmt, state)
+        begin = BeginBuckets(stmt, self._local(Ty.LONG), self._local(Ty.LONG))
+        state.body.append(begin)  # type: ignore[arg-type]
+        load = VisitBucket(begin)
+        return self._rounds(begin.index, ops.Local(begin.rounds), load, stmt.body, state, None)
+
+    def _rounds(
+        self,
+        index: LocalVar,
+        rounds: ops.Expr,
+        load: object,
+        stmts: list[ops.Stmt],
+        state: State,
+        begin: BeginForeach | None,
+    ) -> State:
+        """Cut a loop that counts; ``load`` comes first in every round."""
+        after = self._new()
+        outer = self._break, self._continue, self._holds
+        if begin is not None:
+            self._holds = (*self._holds, begin)
+        head, step = self._new(), self._new()
+        self._break, self._continue = after, step
+        body = self._new()
+        state.ending = Goto(head)
+        head.ending = Branch(ops.Compare("<", ops.Local(index), rounds), body, after)
+        body.body.append(load)  # type: ignore[arg-type]
+        end = self._statements(stmts, body)
+        if end.ending is None:
+            end.ending = Goto(step)
+        more = ops.Arith("+", ops.Local(index), ops.Const(1))
+        step.body.append(ops.SetLocal(index, more))
+        step.ending = Goto(head)
+        self._break, self._continue, self._holds = outer
+        return after
+
     def _try(self, stmt: ops.Try, state: State) -> State:
         after, handler = self._new(), self._new()
         handler.catching = stmt
@@ -201,9 +284,10 @@ class Flattener:
         for i, target in enumerate(call.targets):
             more = self._new() if i + 1 < len(call.targets) else None
             resume = self._new()
-            resume.arrive = Arrive(target, call, result, more)
+            if target in self.group:
+                resume.arrive = Arrive(target, call, result, more)
             resume.ending = Goto(after)
-            state.ending = Enter(target, call, resume)
+            state.ending = Enter(target, call, resume, result, more)
             if more is not None:
                 state = more
         return after
@@ -245,9 +329,7 @@ class Flattener:
     def _operands(self, node: ops.Expr | ops.Stmt, state: State) -> State:
         """Make the operands of a node simple, in order: what is evaluated before a call within
         the group is kept in a local."""
-        last = max(
-            (i for i, o in enumerate(operands(node)) if self._recurses(o)), default=-1
-        )
+        last = max((i for i, o in enumerate(operands(node)) if self._recurses(o)), default=-1)
         index = -1
 
         def rewrite(operand: ops.Expr) -> ops.Expr:
@@ -267,12 +349,12 @@ class Flattener:
         return ops.Local(var)
 
     def _temporary(self, expr: ops.Expr) -> LocalVar:
-        function = self._function
         ty = ops.type_of(expr)
-        if ty is Ty.VOID:
-            ty = Ty.LONG
+        return self._local(Ty.LONG if ty is Ty.VOID else ty)
+
+    def _local(self, ty: Ty) -> LocalVar:
         var = LocalVar("", ty, -1)
-        self.temporaries.setdefault(id(function), []).append(var)
+        self.temporaries.setdefault(id(self._function), []).append(var)
         return var
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pystap.backend.bpf import emit, helpers, layout, sorting, strings
 from pystap.backend.bpf.artifact import LEVEL_SESSION
 from pystap.backend.bpf.errors import raise_uncatchable
-from pystap.backend.bpf.histograms import buckets
+from pystap.backend.bpf.histograms import bucket_count, buckets
 from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.maps import ArrayLayout, array_layout, for_each, skip_others, write_key
 from pystap.backend.bpf.sorting import TIE_BITS, SortKey
 from pystap.backend.bpf.statements import local_room
-from pystap.backend.bpf.strings import Room, Text
+from pystap.backend.bpf.strings import Text
 from pystap.ir import ops
 from pystap.ir.types import Global, LocalVar, Ty
 
@@ -39,6 +39,8 @@ class Snapshots:
 
     def __init__(self, u: Unit, var: Global, place: ArrayLayout) -> None:
         nested = min(u.analysis.foreach_count(var), _MOST_NESTED)
+        if u.analysis.foreach_recurses(var):
+            nested = u.limits.maxnesting
         levels = u.analysis.foreach_levels(var)
         at_once = sum(1 if n == LEVEL_SESSION else min(u.facts.cpus, _MOST_CPUS) for n in levels)
         self.buffers = nested * max(at_once, 1)
@@ -59,31 +61,42 @@ def snapshots(u: Unit, var: Global) -> Snapshots:
     return found
 
 
-class _Slots(NamedTuple):
+class Slots(NamedTuple):
     """Frame slots of one foreach: buffer number, elements, pattern of the slice."""
 
     buffer: int
-    count: int
+    elements: int
     pattern: int
 
 
 @emit.emits_statement(ops.Foreach)
 def _foreach(s: Scope, e: ops.Foreach) -> None:
     s.need_context()
-    place, pool = array_layout(s.u, e.var), snapshots(s.u, e.var)
     frame = s.body.frame
-    slots = _Slots(frame.allocate(8), frame.allocate(8), frame.allocate(place.key_size))
-    wanted = e.slice or []
-    write_key(s, e.var, wanted, s.slot(slots.pattern))
+    key_size = array_layout(s.u, e.var).key_size
+    slots = Slots(frame.allocate(8), frame.allocate(8), frame.allocate(key_size))
+    limit = prepare(s, e, slots)
+    with s.cleanup(lambda: release(s, e.var, slots)):
+        rounds = collect(s, e, slots, limit)
+        run_loop(s, rounds, lambda inner, index: visit(inner, e, slots, index), "foreach")
+
+
+def prepare(s: Scope, e: ops.Foreach, slots: Slots) -> Value | None:
+    """Evaluate slice and limit and take a buffer; gives the limit."""
+    write_key(s, e.var, e.slice or [], s.slot(slots.pattern))
     limit = None if e.limit is None else emit.long(s, e.limit)
-    _take_buffer(s, pool, slots)
-    with s.cleanup(lambda: _release(s, pool, slots)):
-        s.b.store(0, s.slot(slots.count))
-        for_each(s, e.var, _collector(e, pool, slots))
-        count = s.b.load("i64", s.slot(slots.count))
-        _sort(s, e, pool, slots, count)
-        rounds = _limited(s, count, limit)
-        run_loop(s, rounds, _visitor(e, pool, slots), "foreach")
+    _take_buffer(s, snapshots(s.u, e.var), slots)
+    return limit
+
+
+def collect(s: Scope, e: ops.Foreach, slots: Slots, limit: Value | None) -> Value:
+    """Fill the buffer and sort it; how many elements are to be visited."""
+    pool = snapshots(s.u, e.var)
+    s.b.store(0, s.slot(slots.elements))
+    for_each(s, e.var, _collector(e, pool, slots))
+    count = s.b.load("i64", s.slot(slots.elements))
+    _sort(s, e, pool, slots, count)
+    return _limited(s, count, limit)
 
 
 def _limited(s: Scope, count: Value, limit: Value | None) -> Value:
@@ -97,7 +110,7 @@ def _limited(s: Scope, count: Value, limit: Value | None) -> Value:
 # ---- buffers
 
 
-def _take_buffer(s: Scope, pool: Snapshots, slots: _Slots) -> None:
+def _take_buffer(s: Scope, pool: Snapshots, slots: Slots) -> None:
     from pystap.backend.bpf.globals_ import word_address
 
     b = s.b
@@ -112,17 +125,19 @@ def _take_buffer(s: Scope, pool: Snapshots, slots: _Slots) -> None:
         raise_uncatchable(s, layout.ERROR_SKIP)
 
 
-def _release(s: Scope, pool: Snapshots, slots: _Slots) -> None:
+def release(s: Scope, var: Global, slots: Slots) -> None:
+    """Give the buffer back, if there is one."""
     from pystap.backend.bpf.globals_ import word_address
 
     b = s.b
+    pool = snapshots(s.u, var)
     number = b.barrier(b.load("i64", s.slot(slots.buffer)))
     with b.if_(number.ult(pool.buffers)):
         words = word_address(s, pool.busy)
         b.store(0, b.at(words, 0, b.barrier(number), scale=8), volatile=True)
 
 
-def _base(s: Scope, e: ops.Foreach, slots: _Slots) -> Value:
+def _base(s: Scope, e: ops.Foreach, slots: Slots) -> Value:
     """Number of the buffer's first entry."""
     return s.b.load("i64", s.slot(slots.buffer)) * e.var.capacity
 
@@ -139,13 +154,13 @@ def element(s: Scope, fd: int, index: Operand) -> Value:
 
 
 def _collector(
-    e: ops.Foreach, pool: Snapshots, slots: _Slots
+    e: ops.Foreach, pool: Snapshots, slots: Slots
 ) -> Callable[[Scope, Value, Value, Value], None]:
-    def collect(s: Scope, _map: Value, key: Value, value: Value) -> None:
+    def take(s: Scope, _map: Value, key: Value, value: Value) -> None:
         b = s.b
         place = array_layout(s.u, e.var)
         skip_others(s, e.var, e.slice or [], key, s.slot(slots.pattern))
-        count = b.load("i64", s.slot(slots.count))
+        count = b.load("i64", s.slot(slots.elements))
         s.leave_if(count.uge(e.var.capacity), "break")
         base = _base(s, e, slots)
         entry = element(s, pool.entries, base + count)
@@ -158,9 +173,9 @@ def _collector(
         s.leave_if(item.eq(0), "break")
         b.store(~order if e.order < 0 else order, item)
         b.store((sequence << TIE_BITS) | count, item, 8)
-        b.store(count + 1, s.slot(slots.count))
+        b.store(count + 1, s.slot(slots.elements))
 
-    return collect
+    return take
 
 
 def _order_of(s: Scope, e: ops.Foreach, key: Value, value: Value) -> tuple[Value, Value]:
@@ -191,7 +206,7 @@ def _order_word(s: Scope, where: Value, ty: Ty) -> Value:
     return strings.order_word(s, word) if ty is Ty.STR else word
 
 
-def _sort(s: Scope, e: ops.Foreach, pool: Snapshots, slots: _Slots, count: Value) -> None:
+def _sort(s: Scope, e: ops.Foreach, pool: Snapshots, slots: Slots, count: Value) -> None:
     ty, offset = Ty.LONG, 0
     place = array_layout(s.u, e.var)
     if e.order and e.column:
@@ -207,25 +222,27 @@ def _sort(s: Scope, e: ops.Foreach, pool: Snapshots, slots: _Slots, count: Value
 # ---- visiting
 
 
-def _visitor(
-    e: ops.Foreach, pool: Snapshots, slots: _Slots
-) -> Callable[[Scope, Value], None]:
-    def visit(s: Scope, index: Value) -> None:
-        b = s.b
-        base = _base(s, e, slots)
-        item = element(s, sorting.sort_map(s.u), base + pool.sorts + index)
-        s.leave_if(item.eq(0), "break")
-        number = b.load("i64", item, 8) & ((1 << TIE_BITS) - 1)
-        entry = element(s, pool.entries, base + number)
-        s.leave_if(entry.eq(0), "break")
-        place = array_layout(s.u, e.var)
-        for var, offset, limit in zip(e.keys, place.key_offsets, place.limits):
-            _receive(s, var, b.at(entry, offset), limit)
-        if e.value is not None:
-            _receive(s, e.value, b.at(entry, pool.value_at), place.value_room)
-        emit.statements(s, e.body)
+def visit(s: Scope, e: ops.Foreach, slots: Slots, index: Value) -> None:
+    """Emit one round: load an element and run the body."""
+    load_element(s, e, slots, index)
+    emit.statements(s, e.body)
 
-    return visit
+
+def load_element(s: Scope, e: ops.Foreach, slots: Slots, index: Value) -> None:
+    """Store the parts of the element with a place in the order to the loop's variables."""
+    b = s.b
+    pool = snapshots(s.u, e.var)
+    base = _base(s, e, slots)
+    item = element(s, sorting.sort_map(s.u), base + pool.sorts + index)
+    s.leave_if(item.eq(0), "break")
+    number = b.load("i64", item, 8) & ((1 << TIE_BITS) - 1)
+    entry = element(s, pool.entries, base + number)
+    s.leave_if(entry.eq(0), "break")
+    place = array_layout(s.u, e.var)
+    for var, offset, limit in zip(e.keys, place.key_offsets, place.limits):
+        _receive(s, var, b.at(entry, offset), limit)
+    if e.value is not None:
+        _receive(s, e.value, b.at(entry, pool.value_at), place.value_room)
 
 
 def _receive(s: Scope, var: LocalVar, where: Value, bound: int) -> None:
@@ -237,16 +254,24 @@ def _receive(s: Scope, var: LocalVar, where: Value, bound: int) -> None:
 
 @emit.emits_statement(ops.ForeachHist)
 def _foreach_hist(s: Scope, e: ops.ForeachHist) -> None:
-    limit = None if e.limit is None else emit.long(s, e.limit)
-    _, count = buckets(s, e.kind, e.stat, e.stat_keys, e.pos)
-    rounds = _limited(s, s.b.const("i64", count), limit)
+    rounds = bucket_rounds(s, e)
 
-    def visit(inner: Scope, index: Value) -> None:
-        bucket = index if e.order >= 0 else inner.b.const("i64", count - 1) - index
-        inner.b.store(bucket, inner.local(e.bucket))
+    def one(inner: Scope, index: Value) -> None:
+        store_bucket(inner, e, index)
         emit.statements(inner, e.body)
 
-    run_loop(s, rounds, visit, "buckets")
+    run_loop(s, rounds, one, "buckets")
 
 
-_ = Room
+def bucket_rounds(s: Scope, e: ops.ForeachHist) -> Value:
+    """How many buckets are visited; an empty histogram is an error."""
+    limit = None if e.limit is None else emit.long(s, e.limit)
+    _, count = buckets(s, e.kind, e.stat, e.stat_keys, e.pos)
+    return _limited(s, s.b.const("i64", count), limit)
+
+
+def store_bucket(s: Scope, e: ops.ForeachHist, index: Value) -> None:
+    """Store the bucket with a place in the order to the loop's variable."""
+    count = bucket_count(e.kind, e.stat)
+    bucket = index if e.order >= 0 else s.b.const("i64", count - 1) - index
+    s.b.store(bucket, s.local(e.bucket))

@@ -74,15 +74,11 @@ def _append_text(
     if d.conv == "s" and d.flag == "#":
         _append_escaped(s, width, precision, ESCAPE_STRING)
         return
-    name = u.function(
-        "format_text", ["index", "width", "precision"], lambda b: _emit_text(u, b)
-    )
+    name = u.function("format_text", ["index", "width", "precision"], lambda b: _emit_text(u, b))
     s.b.call(name, s.header(layout.INDEX), _signed_width(s, d, width), precision)
 
 
-def _append_long(
-    s: Scope, d: Directive, value: Value, width: Operand, precision: Operand
-) -> None:
+def _append_long(s: Scope, d: Directive, value: Value, width: Operand, precision: Operand) -> None:
     u, b = s.u, s.b
     if d.conv == "c":
         b.store(value & 0xFF, source_room(s).ptr)
@@ -179,8 +175,12 @@ def _emit_number(u: Unit, b: FunctionBuilder) -> None:
     with b.if_((style & _PREFIX_OCTAL).ne(0)):
         sign.set(ord("0"))
     with b.if_((style & _PREFIX_HEX).ne(0)):
-        sign.set(b.select((style & _UPPER).ne(0), ord("0") | ord("X") << 8, ord("0") | ord("x") << 8))
-    prefix_size = b.select(sign.get().eq(0), 0, b.select(sign.get().ugt(255), b.const("i64", 2), 1))
+        sign.set(
+            b.select((style & _UPPER).ne(0), ord("0") | ord("X") << 8, ord("0") | ord("x") << 8)
+        )
+    prefix_size = b.select(
+        sign.get().eq(0), 0, b.select(sign.get().ugt(255), b.const("i64", 2), 1)
+    )
     digits, count = _digits(s, b.select(negative, -value, value), style)
     zeros = b.var("i64", precision - count)
     with b.if_(b.both((style & _ZERO).ne(0), left ^ 1)):

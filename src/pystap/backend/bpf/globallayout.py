@@ -18,7 +18,9 @@ class GlobalLayout:
         for var in scalars:
             if var.value is not Ty.STR:
                 assert isinstance(var.init, int)
-                self.offsets[var.index] = self.add((var.init & (1 << 64) - 1).to_bytes(8, "little"))
+                self.offsets[var.index] = self.add(
+                    (var.init & (1 << 64) - 1).to_bytes(8, "little")
+                )
         for var in scalars:
             if var.value is Ty.STR:
                 size = min(var.bound or max_string, max_string)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import Value
 
+
 def address(s: Scope, var: Global) -> Value:
     """Address of a scalar global."""
     return word_address(s, s.u.globals.offsets[var.index])

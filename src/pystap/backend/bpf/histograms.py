@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from pystap.ir.types import Global
 
 
-def buckets(
-    s: Scope, kind: str, var: Global, keys: list[ops.Expr], pos: int
-) -> tuple[Value, int]:
+def buckets(s: Scope, kind: str, var: Global, keys: list[ops.Expr], pos: int) -> tuple[Value, int]:
     """Emit the merging of a histogram: where its buckets are and how many; empty: an error."""
     total, words = stats.merged(s, var, keys, f"hist_{kind}")
     with s.b.if_(s.b.load("i64", total).eq(0)):
@@ -26,6 +24,15 @@ def buckets(
     if kind == "log":
         return s.b.at(total, words.log), stats.LOG_BUCKETS
     return s.b.at(total, words.linear), words.linear_count
+
+
+def bucket_count(kind: str, var: Global) -> int:
+    """Number of buckets of an aggregate's histogram."""
+    if kind == "log":
+        return stats.LOG_BUCKETS
+    assert var.stats is not None
+    assert var.stats.linear is not None
+    return stats.linear_buckets(var.stats.linear)
 
 
 def histogram_format(kind: str, var: Global, newline: bool) -> Format:

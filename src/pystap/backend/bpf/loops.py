@@ -24,7 +24,7 @@ _STOP, _GO_ON = 1, 0
 
 @emit.emits_statement(ops.Loop)
 def _loop(s: Scope, e: ops.Loop) -> None:
-    def body(inner: Scope, index: Value) -> None:
+    def body(inner: Scope, _index: Value) -> None:
         test = condition(inner, e.cond)
         inner.leave_if(test ^ 1, "break")
         step = inner.new_exit("continue")
@@ -55,9 +55,7 @@ def run_loop(
     name, used = callback(s, what, [("i64", "index"), ("ptr", "state")], 1, body)
     state = b.alloca("ptr")
     b.store(s.need_context(), state)
-    count = rounds if not isinstance(rounds, int) else b.const("i64", rounds)
-    assert not isinstance(count, int)
-    done = b.helper(helpers.LOOP, "i64", count.trunc("i32"), b.symbol(name), state, 0)
+    done = b.helper(helpers.LOOP, "i64", rounds, b.symbol(name), state, 0)
     after_callback(s, used)
     return done
 

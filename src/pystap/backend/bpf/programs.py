@@ -146,9 +146,7 @@ def _try_light(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> str:
     name = unit.fresh("light")
     params = [("ptr", "event"), ("i64", "probe")]
     try:
-        with unit.m.function(
-            name, "i64", params, linkage="internal", attrs=["alwaysinline"]
-        ) as b:
+        with unit.m.function(name, "i64", params, linkage="internal", attrs=["alwaysinline"]) as b:
             s = Scope(unit, Body(layout.Frame(name), False), b, None, level)
             s.probe = b.args[1]
             wanted = set(unit.analysis.facts(handler).captured)
@@ -197,4 +195,3 @@ def _emit_report_light(u: Unit, b: FunctionBuilder) -> None:
     b.jump(done)
     b.place(done)
     b.ret(0)
-

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.calls import (
     Compiled,
+    call_target,
     enter_call,
     leave_call,
     pass_arguments,
@@ -20,9 +21,30 @@ from pystap.backend.bpf.calls import (
 from pystap.backend.bpf.catching import take_message
 from pystap.backend.bpf.errors import leave_after_call, raise_error
 from pystap.backend.bpf.expressions import condition
-from pystap.backend.bpf.flatten import Branch, Enter, Flattener, Goto, Leave, State
+from pystap.backend.bpf.flatten import (
+    BeginBuckets,
+    BeginForeach,
+    Branch,
+    Enter,
+    Flattener,
+    Goto,
+    Leave,
+    State,
+    VisitBucket,
+    VisitForeach,
+)
+from pystap.backend.bpf.foreach import (
+    Slots,
+    bucket_rounds,
+    collect,
+    load_element,
+    prepare,
+    release,
+    store_bucket,
+)
 from pystap.backend.bpf.layout import TOKEN, Frame
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.maps import array_layout
 from pystap.backend.bpf.scope import Body, Scope, begin_block
 from pystap.backend.bpf.statements import clear_local, local_room
 from pystap.ir import errors, ops
@@ -42,7 +64,9 @@ _RESUME: Final = 0  # offset in a frame
 class Machine:
     """Runs the functions of one group."""
 
-    __slots__ = ("area", "bodies", "flat", "frame_token", "frames", "group", "name", "u")
+    __slots__ = (
+        "area", "bodies", "flat", "frame_token", "frames", "group", "name", "slots", "u",
+    )  # fmt: skip
 
     def __init__(self, u: Unit, group: list[Function]) -> None:
         self.u = u
@@ -53,6 +77,7 @@ class Machine:
         self.frame_token = f"{TOKEN}size.{self.name}{TOKEN}"
         self.frames: list[Frame] = []
         self.bodies: dict[int, Body] = {}
+        self.slots: dict[int, Slots] = {}  # of foreach loops, by identity of their beginning
         self.flat = Flattener(group)
 
     @property
@@ -109,9 +134,51 @@ def compile_group(u: Unit, group: list[Function]) -> None:
         place_interface(u, f, body)
         machine.frames.append(body.frame)
         machine.bodies[id(f)] = body
+        _place_loops(machine, f, body)
         state = machine.flat.entries[id(f)].number
         u.functions[id(f)] = Compiled(machine.name, body, inline=False, state=state)
     u.function(machine.name, ["index"], lambda b: _emit_machine(machine, b))
+
+
+def _place_loops(machine: Machine, f: Function, body: _MachineBody) -> None:
+    for state in machine.flat.states:
+        for stmt in state.body if state.function is f else ():
+            if isinstance(stmt, BeginForeach):
+                size = array_layout(machine.u, stmt.loop.var).key_size
+                slots = Slots(*(body.frame.allocate(n) for n in (8, 8, size)))
+                machine.slots[id(stmt)] = slots
+
+
+def _slots_of(s: Scope, begin: BeginForeach) -> Slots:
+    assert isinstance(s.body, _MachineBody)
+    return s.body.machine.slots[id(begin)]
+
+
+@emit.emits_statement(BeginForeach)
+def _begin_foreach(s: Scope, begin: BeginForeach) -> None:
+    slots = _slots_of(s, begin)
+    limit = prepare(s, begin.loop, slots)
+    s.b.store(collect(s, begin.loop, slots, limit), s.local(begin.rounds))
+    s.b.store(0, s.local(begin.index))
+
+
+@emit.emits_statement(VisitForeach)
+def _visit_foreach(s: Scope, visit: VisitForeach) -> None:
+    begin = visit.begin
+    index = s.b.load("i64", s.local(begin.index))
+    load_element(s, begin.loop, _slots_of(s, begin), index)
+
+
+@emit.emits_statement(BeginBuckets)
+def _begin_buckets(s: Scope, begin: BeginBuckets) -> None:
+    s.b.store(bucket_rounds(s, begin.loop), s.local(begin.rounds))
+    s.b.store(0, s.local(begin.index))
+
+
+@emit.emits_statement(VisitBucket)
+def _visit_bucket(s: Scope, visit: VisitBucket) -> None:
+    begin = visit.begin
+    store_bucket(s, begin.loop, s.b.load("i64", s.local(begin.index)))
 
 
 def start(s: Scope, callee: Compiled) -> None:
@@ -226,15 +293,7 @@ class _State:
         leave_call(s)
         leave_after_call(s, arrive.call.pos)
         if s.u.analysis.facts(arrive.target).nexts:
-            gave_way, stays = b.new_label("w"), b.new_label("s")
-            b.branch_if(s.header(layout.UNWIND).eq(layout.UNWIND_NEXT), gave_way, stays)
-            b.place(gave_way)
-            s.set_header(layout.UNWIND, 0)
-            if arrive.otherwise is not None:
-                self._go_to(arrive.otherwise)
-            else:
-                raise_error(s, errors.FUNCTIONS_EXHAUSTED, arrive.call.pos)
-            begin_block(b, stays)
+            self._unless_gave_way(arrive.otherwise, arrive.call.pos)
         if arrive.result is None:
             return
         body = self.machine.bodies[id(arrive.target)]
@@ -254,10 +313,9 @@ class _State:
             case Branch(cond, yes, no):
                 with b.if_else(condition(s, cond)) as (then, orelse):
                     with then:
-                        self._set_state(yes)
+                        self._go_to(yes)
                     with orelse:
-                        self._set_state(no)
-                self._finish_round()
+                        self._go_to(no)
             case Enter() as enter:
                 self._enter(enter)
             case Leave(value):
@@ -275,8 +333,13 @@ class _State:
         self.b.terminate(f"br label %{self.leave_round.label}")
 
     def _go_to(self, state: State) -> None:
+        self._give_back([held for held in self.state.holds if held not in state.holds])
         self._set_state(state)
         self._finish_round()
+
+    def _give_back(self, loops: list[BeginForeach]) -> None:
+        for begin in reversed(loops):
+            release(self.s, begin.loop.var, _slots_of(self.s, begin))
 
     def _neighbour(self) -> Value:
         """The frame above the active one."""
@@ -301,23 +364,36 @@ class _State:
         pass_arguments(s, enter.target, arguments, body, frame)
         b.store(enter.resume.number, s.slot(_RESUME))
         b.store(depth + 1, depth_word)
-        self._go_to(self.machine.flat.entries[id(enter.target)])
+        self._set_state(self.machine.flat.entries[id(enter.target)])
+        self._finish_round()
 
     def _call_outside(self, enter: Enter) -> None:
         """An overload that is not part of the group is called as usual."""
-        arrive = enter.resume.arrive
-        assert arrive is not None
+        s = self.s
         call = ops.Call([enter.target], enter.call.args, enter.call.pos)
-        if arrive.result is not None:
-            emit.statement(self.s, ops.SetLocal(arrive.result, call))
-        else:
-            emit.statement(self.s, ops.Eval(call))
+        call_target(s, call, enter.result)
+        if s.u.analysis.facts(enter.target).nexts:
+            self._unless_gave_way(enter.otherwise, enter.call.pos)
         assert isinstance(enter.resume.ending, Goto)
         self._go_to(enter.resume.ending.state)
+
+    def _unless_gave_way(self, otherwise: State | None, pos: int) -> None:
+        """Go on here unless the function called last ended by ``next``."""
+        s, b = self.s, self.b
+        gave_way, stays = b.new_label("w"), b.new_label("s")
+        b.branch_if(s.header(layout.UNWIND).eq(layout.UNWIND_NEXT), gave_way, stays)
+        b.place(gave_way)
+        s.set_header(layout.UNWIND, 0)
+        if otherwise is not None:
+            self._go_to(otherwise)
+        else:
+            raise_error(s, errors.FUNCTIONS_EXHAUSTED, pos)
+        begin_block(b, stays)
 
     def _pop(self) -> None:
         """Return to the caller: the state below, or the end of the machine."""
         s, b = self.s, self.b
+        self._give_back(list(self.state.holds))
         depth_word = self.machine.word(s, _DEPTH)
         depth = b.load("i64", depth_word, volatile=True)
         below, last = b.new_label("p"), b.new_label("l")
@@ -330,4 +406,3 @@ class _State:
         frame = self.machine.frame_at(b, s.need_context(), depth - 1)
         b.store(b.load("i64", frame, _RESUME), self.machine.word(s, _STATE))
         self._finish_round()
-

@@ -74,7 +74,7 @@ def _emit_sort(u: Unit, key: SortKey | None, suffix: str, b: FunctionBuilder) ->
     sift = u.function(
         f"sift.{suffix}",
         ["index", "root", "count"],
-        lambda fb: _emit_sift(u, key, suffix, fb),
+        lambda fb: _emit_sift(u, key, fb),
     )
     with b.if_(count.ult(2)):
         b.ret(0)
@@ -120,7 +120,7 @@ def _store(s: Scope, pair: Pair, where: Value) -> None:
     s.b.store(pair.tie, where, 8)
 
 
-def _emit_sift(u: Unit, key: SortKey | None, suffix: str, b: FunctionBuilder) -> None:
+def _emit_sift(u: Unit, key: SortKey | None, b: FunctionBuilder) -> None:
     """Let a pair sink into a heap with the greatest pair on top."""
     from pystap.backend.bpf.programs import runtime_scope
 
@@ -187,13 +187,13 @@ def _compare_entries(s: Scope, one: Pair, other: Pair, key: SortKey) -> Value:
     name = u.function(
         f"entries.{key.entries}.{key.offset}.{int(key.descending)}",
         ["one", "other"],
-        lambda fb: _emit_compare_entries(u, key, fb),
+        lambda fb: _emit_compare_entries(key, fb),
     )
     first = s.header(_ENTRIES)
     return b.call(name, first + (one.tie & mask), first + (other.tie & mask))
 
 
-def _emit_compare_entries(u: Unit, key: SortKey, b: FunctionBuilder) -> None:
+def _emit_compare_entries(key: SortKey, b: FunctionBuilder) -> None:
     """Order of two entries by a string padded with zeros, beyond its first word."""
     from pystap.backend.bpf.strings import big_endian_order
 

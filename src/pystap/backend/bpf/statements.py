@@ -56,17 +56,17 @@ def _eval(s: Scope, e: ops.Eval) -> None:
 
 
 @emit.emits_statement(ops.Break)
-def _break(s: Scope, e: ops.Break) -> None:
+def _break(s: Scope, _e: ops.Break) -> None:
     s.leave("break")
 
 
 @emit.emits_statement(ops.Continue)
-def _continue(s: Scope, e: ops.Continue) -> None:
+def _continue(s: Scope, _e: ops.Continue) -> None:
     s.leave("continue")
 
 
 @emit.emits_statement(ops.Next)
-def _next(s: Scope, e: ops.Next) -> None:
+def _next(s: Scope, _e: ops.Next) -> None:
     s.leave("next")
 
 

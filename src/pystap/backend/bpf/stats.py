@@ -90,9 +90,7 @@ class StatLayout:
         if var.kind == "scalar":
             role = f"global:{var.name}"
             size = layout.round_up(self.size, _CACHE_LINE)
-            self.map = u.add_map(
-                role, role, helpers.MAP_ARRAY, 4, size, u.facts.cpus, mmap=True
-            )
+            self.map = u.add_map(role, role, helpers.MAP_ARRAY, 4, size, u.facts.cpus, mmap=True)
 
 
 def stat_layout(u: Unit, var: Global) -> StatLayout:
@@ -269,9 +267,7 @@ def each_slot(s: Scope, var: Global, key_area: str, act: Callable[[Scope, Value]
 
             elements = array_layout(inner.u, var)
             key = inner.area(key_area, elements.key_size)
-            slot = b.helper(
-                helpers.MAP_LOOKUP_PERCPU, "ptr", b.map_fd(elements.map), key, cpu
-            )
+            slot = b.helper(helpers.MAP_LOOKUP_PERCPU, "ptr", b.map_fd(elements.map), key, cpu)
         else:
             number = b.alloca("i32")
             b.store(cpu.trunc("i32"), number)
@@ -294,9 +290,7 @@ def element_sequence(s: Scope, var: Global, key: Value) -> Value:
 
     place = array_layout(s.u, var)
     copy_words(s, key, s.area(KEY_AREA, place.key_size), place.key_size)
-    name = s.u.function(
-        f"sequence.{var.index}", ["index"], lambda b: _emit_sequence(s.u, var, b)
-    )
+    name = s.u.function(f"sequence.{var.index}", ["index"], lambda b: _emit_sequence(s.u, var, b))
     return s.b.call(name, s.header(layout.INDEX))
 
 
@@ -391,7 +385,10 @@ def _merge_deviation(s: Scope, words: Words, source: Words, total: Value, slot: 
     """Mean and squared deviations of two sets together; the count is not yet increased."""
     b = s.b
     mean_at, m2_at = words.offsets["mean"], words.offsets["m2"]
-    mean, m2 = b.load("i64", slot, source.offsets["mean"]), b.load("i64", slot, source.offsets["m2"])
+    mean, m2 = (
+        b.load("i64", slot, source.offsets["mean"]),
+        b.load("i64", slot, source.offsets["m2"]),
+    )
     here, there = b.load("i64", total), b.load("i64", slot)
     with b.if_else(here.eq(0)) as (first, later):
         with first:

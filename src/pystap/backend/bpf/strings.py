@@ -267,7 +267,7 @@ def _compare(s: Scope, e: ops.StrCompare) -> Value:
     b = s.b
     left, right = reference(s, e.left), reference(s, e.right)
     if e.op in ("==", "!="):
-        for one, other, expr in ((left, right, e.right), (right, left, e.left)):
+        for one, expr in ((left, e.right), (right, e.left)):
             if isinstance(expr, ops.StrConst):
                 same = _equals_literal(s, one, encode(expr.value, s.u.limits.maxstringlen))
                 return (same if e.op == "==" else same ^ 1).zext("i64")
@@ -352,4 +352,3 @@ def _until_nul(word: Value) -> Value:
     lowest = zeros & -zeros
     # From bit 7 of the zero byte: (bit << 1) - 1 covers it; no zero byte gives all ones.
     return (lowest << 1) - 1
-

@@ -29,7 +29,7 @@ _TOPICS: Final = {
     "text_search": "strlen substr stringat isinstr strpos",
     "tokenizing": "tokenize tokenize_next",
 }
-_SMALL: Final = ("clocks", "effects", "probe", "task")
+_SMALL: Final = ("addresses", "clocks", "effects", "probe", "task")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -84,4 +84,3 @@ def _user_write(s: Scope, e: ops.Intrinsic) -> Value:
             with sw.case(count):
                 memory.write(s, "user", address, count, value, e.pos)
     return b.const("i64", 0)
-

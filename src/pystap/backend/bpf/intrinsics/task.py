@@ -71,7 +71,6 @@ def _execname(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
         strings.copy(s, Text(comm, COMM_SIZE, COMM_SIZE), room)
 
 
-
 @long("uaddr")
 def _uaddr(s: Scope, _e: ops.Intrinsic) -> Value:
     """Program counter of the current task in user space, 0 for a kernel thread."""
