@@ -6,6 +6,7 @@ Every directive appends to the builder area (see :mod:`strings`).  Results are t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
@@ -24,6 +25,7 @@ SOURCE_AREA: Final = "source"  # a string that a run-time function works on
 _DIGITS_AREA: Final = "digits"
 _CHARACTER: Final = -2  # in place of a precision: the field is one character, maybe NUL
 _MOST_DIGITS: Final = 24  # of a long in octal: 22
+_ON_STACK: Final = 4  # so many arguments are not worth the memory
 
 # How a number is written: the base, and these bits.
 _SIGNED, _UPPER, _PLUS, _BLANK, _ZERO, _LEFT = (1 << bit for bit in range(8, 14))
@@ -34,14 +36,9 @@ _FLAGS: Final = {"-": _LEFT, "+": _PLUS, " ": _BLANK, "0": _ZERO}
 
 @emit.emits_string(ops.Sprint)
 def _sprint(s: Scope, e: ops.Sprint, room: Room) -> None:
-    arguments: list[Value | Text] = []
-    for arg in e.args:
-        if ops.type_of(arg) is Ty.STR:
-            arguments.append(strings.reference(s, arg))
-        else:
-            arguments.append(emit.long(s, arg))
+    arguments = [_argument(s, arg, len(e.args)) for arg in e.args]
     builder = Builder(s, s.u.limits.maxstringlen)
-    rest = iter(arguments)
+    rest = (argument() for argument in arguments)
     for directive in e.format.directives:
         if not directive.conv:
             builder.append(strings.literal(s, directive.text))
@@ -60,6 +57,22 @@ def _sprint(s: Scope, e: ops.Sprint, room: Room) -> None:
     if room.pad:
         strings.fill_zero(s, room.ptr, room.size)
     builder.finish(room)
+
+
+def _argument(s: Scope, arg: ops.Expr, count: int) -> Callable[[], Value | Text]:
+    """Emit an argument; what gives its value when it is formatted.
+
+    Of many arguments the longs are kept in the frame: the stack has no room for them.
+    """
+    if ops.type_of(arg) is Ty.STR:
+        text = strings.reference(s, arg)
+        return lambda: text
+    value = emit.long(s, arg)
+    if count <= _ON_STACK or s.context is None:
+        return lambda: value
+    kept = s.temporary(8)
+    s.b.store(value, kept)
+    return lambda: s.b.load("i64", kept)
 
 
 def _append_text(

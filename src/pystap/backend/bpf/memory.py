@@ -23,7 +23,7 @@ _FAULTS: Final = {"kernel": errors.KERNEL_READ_FAULT, "user": errors.USER_READ_F
 def read_bytes(s: Scope, space: str, size: int, address: Value) -> tuple[Value, Value]:
     """Emit a read of 1 to 8 bytes: the helper's result (0: fine), and the bytes as ``i64``."""
     b = s.b
-    word = b.alloca("i64")
+    word = s.word()
     b.store(0, word)
     result = b.helper(READ[space], "i64", word, size, address)
     return result, b.load("i64", word)

@@ -71,7 +71,7 @@ class Scope:
     """
 
     __slots__ = (
-        "_frame", "b", "body", "captured", "context", "exits", "level", "probe", "u",
+        "_frame", "_word", "b", "body", "captured", "context", "exits", "level", "probe", "u",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +86,7 @@ class Scope:
         self.probe: Value | None = None  # the probe that fired, where it is at hand
         self.captured: dict[tuple[str, int], Value] = {}  # values of the event, without context
         self._frame: Value | None = None
+        self._word: Value | None = None
         if context is not None:
             self._frame = body.locate(b, context)
 
@@ -110,6 +111,12 @@ class Scope:
                 raise NeedsContext
             return self.b.alloca(f"[{layout.round_up(size)} x i8]", align=8)
         return self.slot(self.body.frame.allocate(size))
+
+    def word(self) -> Value:
+        """One word on the stack for what is read from it at once; always the same."""
+        if self._word is None:
+            self._word = self.b.alloca("i64")
+        return self._word
 
     @contextmanager
     def temporaries(self) -> Iterator[None]:
