@@ -7,7 +7,7 @@ from functools import cache
 from pystap.debuginfo.btf import Btf
 from pystap.diag.diagnostic import Diagnostics, StageError
 from pystap.ir.limits import limits_of
-from pystap.ir.lower import lower, translate
+from pystap.ir.lower import lower
 from pystap.ir.module import Module
 from pystap.lang.environment import Environment
 from pystap.lang.parser import parse
@@ -52,12 +52,6 @@ def module_of(script: str, options: Options | None = None) -> Module:
     """Pass 3, complete."""
     options = options or make_options()
     return lower(program_of(script, options), options, limits_of(options))
-
-
-def plain_module_of(script: str, options: Options | None = None) -> Module:
-    """Pass 3 without the passes that follow translation."""
-    options = options or make_options()
-    return translate(program_of(script, options), options, limits_of(options))
 
 
 @cache
