@@ -298,6 +298,16 @@ def test_variables_at_return() -> None:
     )
 
 
+def test_what_execve_forgets() -> None:
+    [match] = resolve("syscall.execve.return")
+    assert set(match.context.locals()) == {"name", "retval", "retstr", "argstr"}
+    assert expr_text(match.context.locals()["argstr"]) == '""'
+    [match] = resolve("syscall.e*.return")
+    text = expr_text(choose(match.context.locals()["argstr"], 59))
+    assert text == '""'
+    assert "syscall_argstr" in expr_text(choose(match.context.locals()["argstr"], 60))
+
+
 def test_kernel_parameters() -> None:
     context = resolve("syscall.read")[0].context
     assert expr_text(context.resolve(parse_var("$fd"))) == "(sysarg0 & 4294967295)"

@@ -84,3 +84,11 @@ class ProcessEvent(NamedTuple):
 Attach: TypeAlias = (
     SessionEvent | Timer | Profile | PerfEvent | Tracepoint | SyscallEvent | Uprobe | ProcessEvent
 )
+
+
+def at_entry(attach: Attach) -> Attach:
+    """Where the function or call of a return probe is entered."""
+    if isinstance(attach, SyscallEvent):
+        return attach._replace(edge="enter")
+    assert isinstance(attach, Uprobe)
+    return attach._replace(is_return=False)

@@ -32,10 +32,11 @@ def expand_var(node: ast.AtVar, env: ProbeEnv) -> ast.Expr:
     name = node.target.partition("@")[0]
     type_id = btf.find(name, KIND_VAR)
     if type_id is None:
+        where = f" in {node.module}" if node.module else ""
         raise error(
-            f"unable to find global '{name}' in the kernel's type information",
+            f"unable to find global variable '{node.target}'{where}",
             node.tok,
-            hint="BTF describes per-CPU variables only; for others, full debuginfo is needed",
+            hint="BTF describes per-CPU variables only; @defined() tells whether one can be read",
         )
     view = btf.type(type_id)
     assert isinstance(view, t.Var)
@@ -53,7 +54,11 @@ def _variable_address(btf: Btf, var_id: int, name: str, tok: Token) -> ast.Expr:
     offsets = symbols.addresses("__per_cpu_offset")
     per_cpu = _is_per_cpu(btf, var_id)
     if not found or (per_cpu and not offsets):
-        raise error(f"the kernel does not tell the address of '{name}' (/proc/kallsyms)", tok)
+        raise error(
+            f"the kernel does not tell the address of '{name}'",
+            tok,
+            hint="/proc/kallsyms shows data to root only, if built with CONFIG_KALLSYMS_ALL",
+        )
     start = number(_signed(found[0]), tok)
     if not per_cpu:
         return start

@@ -86,6 +86,10 @@ class FunctionContext:
         """The same whatever is used."""
         return self.share_key
 
+    def entry(self) -> FunctionContext | None:
+        """What the entries of returns see, for ``@entry``."""
+        return FunctionContext(False) if self._is_return else None
+
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """Refuse, and say what to use."""
         instead = "returnval()" if self._is_return else "int_arg(N), pointer_arg(N)"

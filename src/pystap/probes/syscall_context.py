@@ -23,6 +23,8 @@ from pystap.probes.syscall_table import (
 )
 from pystap.probes.target import binary, number
 
+# When these return, the registers are those of something else.
+_REPLACES_REGISTERS: Final = ("execve", "execveat", "rt_sigreturn")
 # Most bytes of an unquoted string; what a string holds (MAXSTRINGLEN) bounds it further.
 _MOST_BYTES: Final = 4095
 
@@ -83,10 +85,16 @@ class SyscallContext:
         if self._edge == "exit":
             made["retval"] = _context("sysret", 0, tok)
             made["retstr"] = self._return_string(tok)
-        made["argstr"] = _argument_string(_number_of(self._calls, tok), tok)
+        made["argstr"] = self._arguments_string(tok)
         for name, places in self._script_places().items():
             made.setdefault(name, self._chosen(places, tok))
         return made
+
+    def entry(self) -> SyscallContext | None:
+        """What the entries of returns see, for ``@entry``."""
+        if self._edge == "enter":
+            return None
+        return SyscallContext(self._calls, "enter", self._name)
 
     # --- parts ----------------------------------------------------------------------------------
 
@@ -94,6 +102,17 @@ class SyscallContext:
         if self._name or len({call.point for call in self._calls}) == 1:
             return _string(self._name or self._calls[0].point, tok)
         return _point_name(tok)
+
+    def _arguments_string(self, tok: Token) -> ast.Expr:
+        """Every argument; at the return of a call that replaced the registers none."""
+        made = _argument_string(_number_of(self._calls, tok), tok)
+        lost = [call.number for call in self._calls if call.name in _REPLACES_REGISTERS]
+        if self._edge == "enter" or not lost:
+            return made
+        if len(lost) == len(self._calls):
+            return _string("", tok)
+        empty = _string("", tok)
+        return ast.Ternary(tok=tok, type="string", cond=_one_of(lost, tok), yes=empty, no=made)
 
     def _return_string(self, tok: Token) -> ast.Expr:
         value = _context("sysret", 0, tok)
@@ -104,6 +123,8 @@ class SyscallContext:
         """Variable -> where it comes from -> numbers of the calls where it does."""
         found: dict[str, dict[_Place, list[int]]] = {}
         for call in self._calls:
+            if self._edge == "exit" and call.name in _REPLACES_REGISTERS:
+                continue
             for index, argument in enumerate(call.arguments):
                 for name, place in _variables(index, argument):
                     found.setdefault(name, {}).setdefault(place, []).append(call.number)
@@ -168,6 +189,10 @@ class AnySyscallContext:
     def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
         """The same at every place."""
         return self.share_key
+
+    def entry(self) -> AnySyscallContext | None:
+        """What the entries of returns see, for ``@entry``."""
+        return None if self._edge == "enter" else AnySyscallContext("enter")
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """Only ``$return``."""

@@ -182,14 +182,10 @@ class TargetExpander:
         return made
 
     def _at_var(self, node: ast.AtVar) -> ast.Expr:
+        from pystap.probes.kernel_vars import expand_var
+
         self._components(node)
-        raise _error(
-            f"unable to find global variable '{node.target}'"
-            + (f" in {node.module}" if node.module else ""),
-            node.tok,
-            hint="the kernel's BTF describes no global variables;"
-            " @defined() tells scripts whether one can be read",
-        )
+        return expand_var(node, self._work.env)
 
     def _cast(self, node: ast.Cast) -> ast.Expr:
         from pystap.sema.casts import expand_cast
