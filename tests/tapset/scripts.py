@@ -18,10 +18,12 @@ class Refused(Exception):  # noqa: N818
 
 
 def translate(text: str, options: Options | None = None) -> Module:
-    """Passes 1 to 3.  Raises :class:`Refused`."""
+    """Passes 1 to 3, in guru mode unless there are options.  Raises :class:`Refused`."""
     from pystap.sema.analyze import analyze
 
-    options = options or Options()
+    if options is None:
+        options = Options()
+        options.guru = True
     front = passes.Front(options)
     files = passes.parse_scripts(front, "<input>", text)
     program = None

@@ -20,7 +20,7 @@ from pystap.lang.visit import walk
 from pystap.options import Options
 
 from .machines import MACHINES, PLACES
-from .scripts import read_event, run
+from .scripts import Refused, read_event, run, translate
 
 DATA = Path(__file__).parent / "data"
 TAPSET = Path(__file__).parents[2] / "src" / "pystap" / "tapset"
@@ -81,6 +81,18 @@ def test_every_function_has_a_case() -> None:
                 if isinstance(node, ast.Call)
             }
     assert public_functions() - called == set()
+
+
+@pytest.mark.parametrize("call", ["raise(15)", "set_user_int(0, 1)", 'set_user_string(0, "")'])
+def test_functions_for_gurus_only(call: str) -> None:
+    translate(f"probe begin {{ {call} }}")
+    name = call.partition("(")[0]
+    for script in (
+        f"probe begin {{ {call} }}",
+        f"probe begin {{ f() }} function f() {{ {call} }}",
+    ):
+        with pytest.raises(Refused, match=f"function '{name}' may not be used unless in guru"):
+            translate(script, Options())
 
 
 def test_every_macro_has_a_case() -> None:

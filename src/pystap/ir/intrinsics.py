@@ -21,6 +21,7 @@ class IntrinsicInfo(NamedTuple):
     ``bound``: most bytes of a string result with NUL, 0 when MAXSTRINGLEN.
     ``needs``: what the probe's context must offer: "" nothing, "task" a current task,
     "regs" registers, "user" user-space memory of the current task.
+    ``guru``: scripts may use it with -g only.
     """
 
     args: tuple[Ty, ...]
@@ -30,6 +31,7 @@ class IntrinsicInfo(NamedTuple):
     bound: int = 0
     needs: str = ""
     consts: int = 0
+    guru: bool = False
 
 
 INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
@@ -87,7 +89,9 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     # sizes 1 2 4 8 read without a run-time error: address, size -> unsigned or default (third)
     "kernel_read_or": IntrinsicInfo((_L, _L, _L), _L),
     "user_read_or": IntrinsicInfo((_L, _L, _L), _L, needs="user"),
-    "user_write": IntrinsicInfo((_L, _L, _L), _V, pure=False, fallible=True, needs="user"),
+    "user_write": IntrinsicInfo(
+        (_L, _L, _L), _V, pure=False, fallible=True, needs="user", guru=True
+    ),
     # strings
     "strlen": IntrinsicInfo((_S,), _L),
     "substr": IntrinsicInfo((_S, _L, _L), _S),  # start, length
@@ -122,5 +126,5 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "abort": IntrinsicInfo((), _V, pure=False, fallible=True),  # not catchable
     "system": IntrinsicInfo((_S,), _V, pure=False),
     "random": IntrinsicInfo((), _L, pure=False),  # 32 uniform bits
-    "raise_signal": IntrinsicInfo((_L,), _L, pure=False),
+    "raise_signal": IntrinsicInfo((_L,), _L, pure=False, guru=True),
 }

@@ -14,6 +14,7 @@ from pystap.sema.derive import derive_probes
 from pystap.sema.elide import Live, elide, note_variables
 from pystap.sema.fold import fold_constants
 from pystap.sema.globals import check_declarations, settle_initial_values
+from pystap.sema.guru import check_guru
 from pystap.sema.infer import infer_types
 from pystap.sema.iteration import check_iteration
 from pystap.sema.places import check_places
@@ -47,6 +48,7 @@ def analyze(
     expand_autocasts(work)
     _stop_on_errors(work)
     check_places(work)
+    check_guru(work)
     check_declarations(work)
     _stop_on_errors(work)
 
