@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pystap.backend.bpf import (
-    calls,
-    catching,
-    context_values,
-    expressions,
-    foreach,
-    globals_,
-    histograms,
-    intrinsics,
-    locks,
-    loops,
-    maps,
-    memory,
-    output,
-    statements,
-    stats,
-    strings,
-)
-from pystap.backend.bpf import format as formatting
 from pystap.backend.bpf.analysis import Analysis
 from pystap.backend.bpf.artifact import Artifact, GlobalInfo, ProgramSpec
 from pystap.backend.bpf.attachments import Entry, emit_programs
@@ -35,11 +16,6 @@ from pystap.kernel.btfwriter import LINKAGE_GLOBAL, LINKAGE_STATIC, BtfWriter, p
 if TYPE_CHECKING:
     from pystap.backend.bpf.facts import KernelFacts
     from pystap.ir.module import Module
-
-_CONSTRUCTS: Final = (
-    calls, catching, context_values, expressions, foreach, formatting, globals_, histograms,
-    intrinsics, locks, loops, maps, memory, output, statements, stats, strings,
-)  # fmt: skip
 
 _MOV_R0 = struct.Struct("<BBhi")
 
@@ -108,13 +84,20 @@ def _with_probe(code: LinkedProgram, probe: int) -> bytes:
 
 
 def _globals(unit: Unit) -> tuple[GlobalInfo, ...]:
+    """Where the session finds each global; those that no code uses get their maps here."""
     described = []
     for var in unit.module.globals:
         if var.kind == "array":
+            from pystap.backend.bpf import maps
+
             described.append(maps.describe(unit, var))
         elif var.stats is not None:
+            from pystap.backend.bpf import stats
+
             described.append(stats.describe(unit, var))
         else:
+            from pystap.backend.bpf import globals_
+
             described.append(globals_.describe(unit, var))
     return tuple(described)
 

@@ -19,6 +19,20 @@ _LONGS: Final[dict[type, Any]] = {}
 _STRINGS: Final[dict[type, Any]] = {}
 _STATEMENTS: Final[dict[type, Any]] = {}
 
+# The file that emits an operation; it is imported when the first one is met.
+_HOMES: Final = {
+    "ContextValue": "context_values", "Load": "memory", "Store": "memory",
+    "GlobalGet": "globals_", "SetGlobal": "globals_", "AddGlobal": "globals_",
+    "Sprint": "format", "Call": "calls", "Intrinsic": "intrinsics", "Match": "matching",
+    "MapGet": "maps", "MapHas": "maps", "SetMap": "maps", "AddMap": "maps",
+    "DeleteMap": "maps", "DeleteGlobal": "maps",
+    "StatGet": "stats", "StatAdd": "stats",
+    "HistGet": "histograms", "EmitHist": "histograms", "SprintHist": "histograms",
+    "Loop": "loops", "Foreach": "foreach", "ForeachHist": "foreach",
+    "Try": "catching", "Emit": "output", "Locked": "locks",
+    "StrCompare": "strings",
+}  # fmt: skip
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -46,21 +60,35 @@ def _register(table: dict[type, Any], kinds: tuple[type, ...]) -> Callable[[_F],
     return register
 
 
+def _emitter(table: dict[type, Any], kind: type) -> Any:
+    """The emitter of a kind of operation, whose file is imported if need be."""
+    found = table.get(kind)
+    if found is None:
+        from importlib import import_module
+
+        home = _HOMES.get(kind.__name__, "expressions")
+        for name in (home, "strings"):  # there are strings of kinds that live elsewhere
+            if kind not in table:
+                import_module(f"pystap.backend.bpf.{name}")
+        found = table[kind]
+    return found
+
+
 def long(s: Scope, expr: Expr) -> Value:
     """Emit an expression; its value as ``i64``."""
-    value: Value = _LONGS[type(expr)](s, expr)
+    value: Value = _emitter(_LONGS, type(expr))(s, expr)
     return value
 
 
 def string_into(s: Scope, expr: Expr, room: Room) -> None:
     """Emit an expression and write its string value to ``room``."""
-    _STRINGS[type(expr)](s, expr, room)
+    _emitter(_STRINGS, type(expr))(s, expr, room)
 
 
 def statement(s: Scope, stmt: Stmt) -> None:
     """Emit one statement."""
     with s.temporaries():
-        _STATEMENTS[type(stmt)](s, stmt)
+        _emitter(_STATEMENTS, type(stmt))(s, stmt)
 
 
 def statements(s: Scope, body: list[Stmt]) -> None:
@@ -69,4 +97,4 @@ def statements(s: Scope, body: list[Stmt]) -> None:
         if not s.b.live:
             return  # behind break, return, next ...
         with s.temporaries():
-            _STATEMENTS[type(stmt)](s, stmt)
+            _emitter(_STATEMENTS, type(stmt))(s, stmt)
