@@ -96,8 +96,8 @@ class ReturnContext:
     def key_for(self, used: Collection[str]) -> object:
         return self.share_key
 
-    def entry_match(self) -> Match:
-        return _call(self.name, is_return=False)
+    def entry(self) -> CallContext:
+        return CallContext(self.name)
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         if var.name == "$return":

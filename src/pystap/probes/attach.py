@@ -87,8 +87,7 @@ Attach: TypeAlias = (
 
 
 def at_entry(attach: Attach) -> Attach:
-    """Where the function or call of a return probe is entered."""
+    """Where what a return probe stands at is entered; kinds without returns stay as they are."""
     if isinstance(attach, SyscallEvent):
         return attach._replace(edge="enter")
-    assert isinstance(attach, Uprobe)
-    return attach._replace(is_return=False)
+    return attach._replace(is_return=False) if isinstance(attach, Uprobe) else attach

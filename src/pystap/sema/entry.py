@@ -1,8 +1,8 @@
 """``@entry(expr)`` of return probes: the value an expression had when the function was entered.
 
 A second probe at the entry stores it by thread and nesting depth; the return probe takes it out.
-A family whose return probes can do that gives their contexts a method ``entry_match()``, the
-:class:`~pystap.probes.base.Match` of the entry.
+A family whose return probes can do that gives their contexts a method ``entry()``, the context
+of the entry.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, same_tree
+from pystap.probes.attach import at_entry
 from pystap.probes.base import Context, Match
 from pystap.probes.core import CoreIntrinsic
 from pystap.sema.program import DerivedProbe, GlobalSymbol
 from pystap.sema.work import Body
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pystap.sema.work import Work
 
 
@@ -27,13 +30,13 @@ def entry_context(context: Context | None, tok: Token) -> Context:
 
     Raises ``DiagnosticError`` when that is not the context of a return probe.
     """
-    entry_match = getattr(context, "entry_match", None)
-    if entry_match is None:
+    entry: Callable[[], Context | None] = getattr(context, "entry", lambda: None)
+    found = entry()
+    if found is None:
         raise DiagnosticError(
             Diagnostic("semantic error", "@entry is only valid in .return probes", tok)
         )
-    match: Match = entry_match()
-    return match.context
+    return found
 
 
 class EntryBinder:
@@ -64,9 +67,12 @@ class EntryBinder:
         """Complete the return handler and add the entry probe of its matches."""
         from pystap.sema.targets import TargetExpander
 
-        entries: list[Match] = [m.context.entry_match() for m in matches]  # type: ignore[attr-defined]
-        points = [point for entry in entries for point in entry.points]
-        match = Match(points, entries[0].context)
+        points = [
+            (text.removesuffix(".return"), at_entry(attach))
+            for m in matches
+            for text, attach in m.points
+        ]
+        match = Match(points, entry_context(matches[0].context, self._tok))
         body = self._entry_body()
         TargetExpander(self._work, match.context).expand_body(body)
         names = [text for text, _ in points]
