@@ -101,7 +101,11 @@ class EntryBinder:
         return ast.Block(tok=self._tok, body=list(statements))
 
     def _return_statements(self) -> list[ast.Stmt]:
-        """Take the values of the innermost entry; without one they stay 0 or empty."""
+        """Take the values of the innermost entry.
+
+        A return whose entry was not seen, because the call was under way when the session began,
+        is no hit: a return probe is armed at the entry.
+        """
         inner: list[ast.Stmt] = []
         for _, symbol, name in self._saved:
             local = ast.Name(tok=self._tok, name=name)
@@ -116,7 +120,7 @@ class EntryBinder:
                 tok=self._tok,
                 cond=self._index(self._depth, [self._tid()]),
                 then=ast.Block(tok=self._tok, body=inner),
-                orelse=None,
+                orelse=ast.Next(tok=self._tok),
             )
         ]
 
