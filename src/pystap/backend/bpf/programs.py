@@ -107,6 +107,10 @@ def emit_handler(
         b.store(0, context, layout.NESTING)
     s = Scope(unit, Body(unit.frame(unit.fresh(b.name)), counts), b, context, level)
     capture(s, Event(kind, b, event), unit.analysis.facts(handler).captured)
+    if unit.module.regexes:
+        from pystap.backend.bpf.matching import forget
+
+        forget(s)
     failed, back, gone = s.new_exit("error"), s.new_exit("return"), s.new_exit("next")
     if probe.condition >= 0:
         s.leave_if(condition(s, unit.module.conditions[probe.condition]) ^ 1, "return")

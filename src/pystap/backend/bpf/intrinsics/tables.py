@@ -9,9 +9,9 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
+from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.facts import CompileError
 from pystap.backend.bpf.intrinsics import long, string
-from pystap.backend.bpf.intrinsics.text_search import clamp
 from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.quoting import append_address, append_literal

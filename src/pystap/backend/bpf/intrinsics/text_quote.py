@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, layout, strings
+from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.escapes import COUNT_SHIFT, ESCAPE_TEXT, escape_function
 from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.intrinsics import string
-from pystap.backend.bpf.intrinsics.text_search import clamp
 from pystap.backend.bpf.memory import READ, READ_STRING, read_bytes
 from pystap.backend.bpf.quoting import append_address, append_literal
 from pystap.backend.bpf.strings import Builder, Room, copy, fill_zero

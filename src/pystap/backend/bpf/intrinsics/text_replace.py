@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import layout, strings
+from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.intrinsics import string
 from pystap.backend.bpf.intrinsics.text_search import (
     AT,
     FITS,
     byte_at,
-    clamp,
     needle_room,
     search_step,
     set_needle,

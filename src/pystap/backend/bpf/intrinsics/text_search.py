@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
+from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.errors import raise_error
 from pystap.backend.bpf.format import source_room, string_length
 from pystap.backend.bpf.intrinsics import long, string
@@ -16,7 +17,7 @@ from pystap.ir import errors, ops
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
-    from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
 
 _NEEDLE_AREA: Final = "needle"  # the text that is looked for
 _BORDERS_AREA: Final = "borders"  # u16 for each of its prefixes
@@ -53,13 +54,6 @@ def _substr(s: Scope, e: ops.Intrinsic, room: Room) -> None:
     nothing = b.either(start.slt(0), length.slt(0))
     size = clamp(s, b.select(nothing, 0, length), min(text.bound, room.limit) - 1) + 1
     b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", room.ptr, size, source)
-
-
-def clamp(s: Scope, value: Operand, most: int) -> Value:
-    """The value, or ``most`` where it is more (unsigned), in a way the verifier understands."""
-    b = s.b
-    value = b.barrier(value if not isinstance(value, int) else b.const("i64", value))
-    return b.barrier(b.select(value.ult(most), value, most))
 
 
 def step_into(s: Scope, text: Text, offset: Value) -> Value:

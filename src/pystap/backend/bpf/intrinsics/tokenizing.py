@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import helpers, layout, strings
+from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.intrinsics import string
-from pystap.backend.bpf.intrinsics.text_search import byte_at, clamp
+from pystap.backend.bpf.intrinsics.text_search import byte_at
 from pystap.backend.bpf.layout import encode
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.strings import Room, Text, copy, fill_zero
