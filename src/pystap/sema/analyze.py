@@ -20,6 +20,7 @@ from pystap.sema.iteration import check_iteration
 from pystap.sema.places import check_places
 from pystap.sema.prints import check_prints
 from pystap.sema.program import Program
+from pystap.sema.recursion import note_recursion
 from pystap.sema.resolve import reach_user_functions, resolve_symbols
 from pystap.sema.stats import note_stats
 from pystap.sema.work import Work
@@ -62,6 +63,7 @@ def analyze(
     add_displays(work, live, inference)
     inference.finish()
     note_stats(work, live)
+    note_recursion(live)
     _stop_on_errors(work)
     return Program(
         globals=note_variables(work, live),

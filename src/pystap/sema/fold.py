@@ -91,7 +91,8 @@ def _binary(node: ast.Binary) -> ast.Expr:
             if b == 0:
                 return node  # raises "division by 0" when it runs
             return number(divide(a, b) if op == "/" else a - b * divide(a, b), node)
-        return number(_ARITHMETIC[op](a, b), node)
+        rule = _ARITHMETIC.get(op)
+        return node if rule is None else number(rule(a, b), node)
     if isinstance(left, ast.Number) and op in ("&&", "||") and (left.value != 0) == (op == "||"):
         return number(int(op == "||"), node)
     if op == "." and isinstance(left, ast.String) and isinstance(right, ast.String):

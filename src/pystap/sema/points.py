@@ -15,7 +15,7 @@ from pystap.lang import ast
 from pystap.probes.base import Family, Match
 from pystap.records import dataclass
 from pystap.sema.aliases import AliasUse, alias_names, find_aliases, has_wildcard
-from pystap.sema.work import Alias, Work
+from pystap.sema.work import Alias, Work, home
 
 
 class Way(NamedTuple):
@@ -177,6 +177,7 @@ def _ask_families(work: Work, point: ast.ProbePoint) -> list[Match]:
             families.append(family)
     if not families:
         raise _unknown_root(work, point)
+    point = _located(point)
     if len(families) == 1:
         return families[0].resolve(point, work.env)
     matches: list[Match] = []
@@ -186,6 +187,31 @@ def _ask_families(work: Work, point: ast.ProbePoint) -> list[Match]:
         except DiagnosticError:
             continue  # a wildcard need not fit every family
     return matches
+
+
+def _located(point: ast.ProbePoint) -> ast.ProbePoint:
+    """A ``process`` point of a library file below ``PATH/`` with the program it is about.
+
+    ``PATH/usr/bin/x.stp`` is about ``/usr/bin/x``; names without a slash lie in ``/usr/bin``.
+    """
+    head = point.components[0]
+    source = home(head.tok).source
+    _, below, file = source.name.rpartition("/PATH/")
+    if source.kind != "tapset" or not below or head.name != "process":
+        return point
+    program = "/" + file.removesuffix(".stp")
+    if head.arg is not None:
+        if not isinstance(head.arg, str) or "/" in head.arg:
+            return point
+        program = f"{program.rpartition('/')[0]}/{head.arg}"
+    first = ast.PointComponent(name=head.name, arg=program, tok=head.tok)
+    return ast.ProbePoint(
+        tok=point.tok,
+        components=[first, *point.components[1:]],
+        optional=point.optional,
+        sufficient=point.sufficient,
+        condition=point.condition,
+    )
 
 
 def no_match(work: Work, point: ast.ProbePoint) -> DiagnosticError:

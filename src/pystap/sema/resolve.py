@@ -11,9 +11,15 @@ from pystap.lang.tokens import Token
 from pystap.lang.visit import rewrite_children, walk
 from pystap.sema.declare import declare_file
 from pystap.sema.flow import check_flow
-from pystap.sema.functions import find_functions, is_contextual, known_arities, reach
+from pystap.sema.functions import (
+    find_functions,
+    is_contextual,
+    known_arities,
+    needs_guru,
+    reach,
+)
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
-from pystap.sema.work import Body, Work, did_you_mean
+from pystap.sema.work import Body, Work, did_you_mean, is_user
 
 _Symbol = LocalSymbol | GlobalSymbol
 
@@ -189,6 +195,10 @@ class Resolver:
             found = find_functions(self._work, node.name, len(node.args), node.tok)
         if not found:
             self._no_function(node)
+        if is_user(node.tok) and not self._work.env.guru and any(map(needs_guru, found)):
+            self._work.error(
+                f"function '{node.name}' may not be used unless -g is given", node.tok
+            )
         node.functions = [reach(self._work, f, self._body.context) for f in found]
         return node
 
