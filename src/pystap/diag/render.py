@@ -196,46 +196,47 @@ def _token_lines(token: Token, label: str, paint: _Painter) -> list[str]:
 def _described(token: Token, paint: _Painter) -> str:
     if token.kind == "eof":
         return f"{token.source.name} EOF"
-    what = token.describe()
-    kind, quote, text = what.partition(" '")
-    if quote:
-        what = f"{kind} '{paint('token', text[:-1])}'"
-    return f"{what} at {token.location()}"
+    return f"{token.describe()} at {paint('source', token.location())}"
 
 
 def _expansion_lines(token: Token, label: str, paint: _Painter) -> list[str]:
-    """The chain of macro invocations a token came from."""
+    """The chain of macro invocations, or of code a token was made from."""
     lines: list[str] = []
-    at = token.expansion
-    while at is not None:
-        origin = (
-            "in synthesized code from"
-            if at.source.kind == "synthetic"
-            else "in expansion of macro"
-        )
-        lines.append(f"\t{origin}: {_described(at, paint)}")
-        lines += _source_lines(at, label, paint)
-        at = at.expansion
+    while token.expansion is not None:
+        synthetic = token.source.kind == "synthetic"
+        token = token.expansion
+        origin = "in synthesized code from" if synthetic else "in expansion of macro"
+        lines.append(f"\t{origin}: {_described(token, paint)}")
+        lines += _source_lines(token, label, paint)
     return lines
 
 
 def _source_lines(token: Token, label: str, paint: _Painter) -> list[str]:
     """The script line of a token and the caret under it; tabs are kept so that it lines up."""
-    line, column = token.source.position(token.offset)
     if token.kind == "eof":
         return []
-    text = token.source.line(line)
+    line, column = token.source.position(token.offset)
+    text = token.source.line(line).rstrip("\r")
     begin = column - 1
     if len(text) > _WIDTH:
         start = max(0, begin - _WIDTH // 2)
         text, begin = text[start : start + _WIDTH], begin - start
-    shown = "".join(c if c == "\t" else printable(c) for c in text[:begin])
-    rest = "".join(c if c == "\t" else printable(c) for c in text[begin:])
-    blanks = "".join(c if c == "\t" else " " for c in shown)
-    return [
-        f"{label.replace('source', paint('source', 'source'))}{shown}{rest}",
-        f"{' ' * len(label)}{blanks}{paint('caret', '^')}",
-    ]
+    end = begin + _shown_length(token, text[begin:])
+    before = _visible(text[:begin])
+    shown = before + paint("token", _visible(text[begin:end])) + _visible(text[end:])
+    blanks = "".join(c if c == "\t" else " " for c in before)
+    return [f"{label}{shown}", f"{' ' * len(label)}{blanks}{paint('caret', '^')}"]
+
+
+def _shown_length(token: Token, text: str) -> int:
+    """How much of ``text``, the script from the token on, is the token."""
+    if token.kind == "string":
+        return len(token.text) + 2 if text[1:].startswith(f'{token.text}"') else 0
+    return len(token.text) if text.startswith(token.text) else 0
+
+
+def _visible(text: str) -> str:
+    return text if text.isprintable() else "\t".join(map(printable, text.split("\t")))
 
 
 def _one_line(message: str) -> str:

@@ -14,7 +14,7 @@ from pystap.diag.diagnostic import Diagnostic, DiagnosticError, Diagnostics
 from pystap.lang.errors import parse_error
 from pystap.lang.limits import MAX_DEPTH
 from pystap.lang.macros import Macro, MacroLibrary, redefinition
-from pystap.lang.tokens import Token
+from pystap.lang.tokens import JunkToken, Token
 
 # Macros can double their text at each level; no honest script comes near this.
 MAX_EXPANDED_TOKENS: Final = 1_000_000
@@ -91,10 +91,10 @@ class Expander:
 
     def next(self) -> Token | None:
         """The next token, None at the end."""
-        if self._unread is not None:
-            token, self._unread = self._unread, None
-            return token
         while True:
+            if self._unread is not None:
+                token, self._unread = self._unread, None
+                return token
             frame = self._frame
             if frame.at == len(frame.tokens):
                 if frame.parent is None:
@@ -108,7 +108,8 @@ class Expander:
                 token = token.expanded(invocation)
                 self._spend(1, token)
             if self.exhausted:
-                return None
+                self._frame = _Frame([])
+                return JunkToken("", token.source, token.offset, token.expansion)
             if token.kind != "operator" or token.text[0] != "@" or not self._expand(token, frame):
                 return token
 
@@ -146,7 +147,7 @@ class Expander:
             if macro.name in frame.active:
                 raise parse_error(f"macro '@{macro.name}' invokes itself", token, saw=False)
         except DiagnosticError as error:
-            self._report(error.diagnostic)
+            self._give_up(error, token)
             return
         scope = dict(zip(macro.params, arguments))
         active = frame.active | {macro.name}
@@ -198,6 +199,11 @@ class Expander:
         if not self.skipping:
             self._diags.add(diagnostic)
 
+    def _give_up(self, error: DiagnosticError, token: Token) -> None:
+        """Report a failed invocation; a token no parser accepts takes its place."""
+        self._report(error.diagnostic)
+        self._unread = JunkToken("", token.source, token.offset, token.expansion)
+
     # --- definitions ---
 
     def _define(self, token: Token, frame: _Frame) -> None:
@@ -205,11 +211,12 @@ class Expander:
         if frame.parent is not None:
             message = "'@define' forbidden inside macro body"
             self._report(parse_error(message, token, saw=False).diagnostic)
+        begin = frame.at
         try:
             macro = self._definition(frame)
         except DiagnosticError as error:
             self._report(error.diagnostic)
-            _skip_definition(frame)
+            _skip_definition(frame, begin)
             return
         if self.skipping or frame.parent is not None:
             return
@@ -301,15 +308,16 @@ def _closing_mark(tokens: list[Token], begin: int) -> int:
     return len(tokens)
 
 
-def _skip_definition(frame: _Frame) -> None:
-    """After a bad definition, go behind its body if one can be made out."""
+def _skip_definition(frame: _Frame, begin: int) -> None:
+    """After a bad definition from ``begin``, go behind its body if one can be made out."""
     tokens = frame.tokens
-    at = max(frame.at - 1, 0)
+    at = max(frame.at - 1, begin)
     while at < len(tokens):
         token = tokens[at]
         if _is_operator(token, "%("):
             frame.at = min(_closing_mark(tokens, at + 1) + 1, len(tokens))
             return
         if (token.kind == "keyword" and token.text in _RESUME) or _is_operator(token, "@define"):
+            frame.at = at
             return
         at += 1

@@ -6,7 +6,8 @@ import sys
 from typing import Final
 
 # Nesting of statements and parentheses, height of one expression (a chain ``a + a + ...`` of n
-# terms is n high), and nesting of macros.  Deeper input is a parse error, so every later pass may recurse.
+# terms is n high), and nesting of macros.  Deeper input is a parse error, so that every later
+# pass may recurse.
 MAX_DEPTH: Final = 1000
 
 # Python frames a pass may need for one level; the parser itself needs about six.

@@ -86,23 +86,24 @@ class MacroLibrary:
         if path not in self._files:
             from pystap.lang.preprocess import library_macros
 
-            self._files[path] = {}  # a macro used while its own file is read is not yet there
-            before = len(self._diags.errors)
-            macros = library_macros(read_source(path), self._env, self._diags)
-            if len(self._diags.errors) > before:
-                self._skip(path)
+            problems = Diagnostics()
+            macros = library_macros(read_source(path), self._env, problems)
+            if problems.errors:
+                self._skip(path, problems.errors)
             else:
                 self._files[path] = macros
+                for warning in problems.warnings:
+                    self._diags.add(warning)
         return self._files[path]
 
-    def _skip(self, path: str) -> None:
+    def _skip(self, path: str, causes: list[Diagnostic]) -> None:
         self._files[path] = None
-        self._diags.warn(f'macro tapset "{path}" has errors, and will be skipped.')
+        message = f'macro tapset "{path}" has errors, and will be skipped.'
+        self._diags.add(Diagnostic("warning", message, causes=causes))
 
     def _duplicate(self, macro: Macro, first: Macro, path: str) -> None:
         message = f"duplicate definition of library macro '@{macro.name}'"
-        self._diags.add(redefinition(message, macro.token, first.token))
-        self._skip(path)
+        self._skip(path, [redefinition(message, macro.token, first.token)])
 
 
 def load_macro_library(paths: Iterable[str], env: Environment, diags: Diagnostics) -> MacroLibrary:

@@ -45,10 +45,16 @@ def parse(
     file = _Parser(used, end_token(source), env, diags, macros).file(source.name)
     if source.kind == "user":
         _note_argument_use(source, used, env)
-    if not file.items and len(diags.errors) == errors and not used:
-        how = " after preprocessing" if tokens else ""
-        diags.add(Diagnostic("error", f"Input file '{source.name}' is empty{how}."))
+        if not used and len(diags.errors) == errors:
+            how = " after preprocessing" if tokens else ""
+            diags.add(Diagnostic("error", f"Input file '{source.name}' is empty{how}."))
     return file
+
+
+def warn_unused_args(env: Environment, diags: Diagnostics) -> None:
+    """Warn about script arguments that no user script parsed in ``env`` has used."""
+    for number in env.unused_args():
+        diags.warn(f"unused command line option ${number}/@{number}")
 
 
 def _note_argument_use(source: Source, tokens: list[Token], env: Environment) -> None:
@@ -85,7 +91,8 @@ class _Parser(PointParser):
             try:
                 items.append(self.item())
             except DiagnosticError as error:
-                self.diags.add(error.diagnostic)
+                if error.diagnostic.message:
+                    self.diags.add(error.diagnostic)
                 self.depth = 0
                 self.in_function = False
                 self.recover(start)

@@ -13,7 +13,7 @@ from pystap.lang.lexer import TokenList, lex
 from pystap.lang.macros import Macro, MacroLibrary
 from pystap.lang.operators import builtin_operators
 from pystap.lang.source import Source
-from pystap.lang.tokens import Token
+from pystap.lang.tokens import JunkToken, Token
 
 _MARKS: Final = frozenset(("%(", "%?", "%:", "%)"))
 
@@ -42,6 +42,7 @@ def library_macros(source: Source, env: Environment, diags: Diagnostics) -> dict
     end = end_token(source)
     expander = Expander(tokens, end, builtin_operators(env), diags, None, in_library=True)
     rest = _Conditionals(expander, env, diags).run()
+    rest = [t for t in rest if not (isinstance(t, JunkToken) and not t.message)]
     if rest:
         message = f"unexpected token in library macro file '{source.name}'"
         diags.add(parse_error(message, rest[0], saw=False).diagnostic)
@@ -88,6 +89,7 @@ class _Conditionals:
         self.env = env
         self.diags = diags
         self.open: list[_Open] = []
+        self.gap: JunkToken | None = None  # for a conditional left out because of an error
 
     def run(self) -> list[Token]:
         expander = self.expander
@@ -95,8 +97,13 @@ class _Conditionals:
         while (token := expander.next()) is not None:
             if token.kind == "operator" and token.text in _MARKS:
                 self.mark(token)
+                if self.gap is not None and not self.open:
+                    result.append(self.gap)
+                    self.gap = None
             elif not expander.skipping:
                 result.append(token)
+        if self.gap is not None:
+            result.append(self.gap)
         unclosed = [c for c in self.open if c.holds is not None]
         if unclosed and not expander.exhausted:
             message = "incomplete conditional at end of file"
@@ -130,6 +137,7 @@ class _Conditionals:
             return self.disjunction(start)
         except DiagnosticError as error:
             self.report(error)
+            self.gap = JunkToken("", start.source, start.offset, start.expansion)
             return None
 
     def disjunction(self, start: Token) -> bool:

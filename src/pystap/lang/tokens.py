@@ -64,8 +64,11 @@ class Token:
 
 
 class JunkToken(Token):
-    """What is no token; ``message`` says why.  An error only where a parser meets it, since the
-    preprocessor may drop it."""
+    """What is no token; ``message`` says why.
+
+    An error only where a parser meets it, since the preprocessor may drop it.  An empty message
+    says that the error was reported already: this stands for what could not be expanded.
+    """
 
     __slots__ = ("message",)
 
