@@ -62,7 +62,9 @@ class Session:
         library.write(own)
         for section, text in (case.sections if case else {}).items():
             if section.startswith("tapset "):
-                (own / section.removeprefix("tapset ")).write_text(text)
+                file = own / section.removeprefix("tapset ")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
         self.tapset = Tapset(self.environment, self.diags, own=str(own))
         self.probe_env = ProbeEnv(
             btf=lambda: kernel(directory),

@@ -154,6 +154,7 @@ def _write(target: ast.Expr, uses: Uses, stack: _Stack, also_read: bool) -> None
 def _statement(node: ast.ExprStmt, uses: Uses, stack: _Stack) -> None:
     expr = node.expr
     if isinstance(expr, ast.Assign):
+        uses.noticed |= may_divide_by_zero(expr)
         _write(expr.target, uses, stack, also_read=False)
         stack.append(expr.value)
     elif isinstance(expr, ast.Crement):
@@ -163,8 +164,35 @@ def _statement(node: ast.ExprStmt, uses: Uses, stack: _Stack) -> None:
 
 
 def _assign(node: ast.Assign, uses: Uses, stack: _Stack) -> None:
+    uses.noticed |= may_divide_by_zero(node)
     _write(node.target, uses, stack, also_read=node.op not in ("=", "<<<"))
     stack.append(node.value)
+
+
+def may_divide_by_zero(node: ast.Assign | ast.Binary) -> bool:
+    """Whether a division can raise its error, which scripts may want to see.
+
+    Faults of memory do not count like that: library aliases read much that nobody uses.
+    """
+    divisor = node.value if isinstance(node, ast.Assign) else node.right
+    if node.op not in ("/", "%", "/=", "%="):
+        return False
+    return not (isinstance(divisor, ast.Number) and divisor.value)
+
+
+def _binary(node: ast.Binary, uses: Uses, stack: _Stack) -> None:
+    uses.noticed |= may_divide_by_zero(node)
+    stack += [node.left, node.right]
+
+
+def _stat_op(node: ast.StatOp, uses: Uses, stack: _Stack) -> None:
+    uses.noticed |= node.op not in ("count", "sum")  # of an empty aggregate: an error
+    stack.append(node.stat)
+
+
+def _histogram(node: ast.Histogram, uses: Uses, stack: _Stack) -> None:
+    uses.noticed = True  # likewise, or the index is out of range
+    stack.append(node.stat)
 
 
 def _crement(node: ast.Crement, uses: Uses, stack: _Stack) -> None:
@@ -233,6 +261,9 @@ _RULES: Final[dict[type, Callable[[Any, Uses, _Stack], None]]] = {
     ast.Name: _read_name,
     ast.ExprStmt: _statement,
     ast.Assign: _assign,
+    ast.Binary: _binary,
+    ast.StatOp: _stat_op,
+    ast.Histogram: _histogram,
     ast.Crement: _crement,
     ast.For: _for,
     ast.Foreach: _foreach,

@@ -8,7 +8,7 @@ from typing import Any
 from pystap.lang import ast
 from pystap.lang.visit import rewrite_children
 from pystap.sema.conditions import condition_globals
-from pystap.sema.effects import CallEffects, Symbol, uses_of
+from pystap.sema.effects import CallEffects, Symbol, may_divide_by_zero, uses_of
 from pystap.sema.fold import null
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol
 from pystap.sema.work import Work, did_you_mean, is_user
@@ -207,7 +207,7 @@ class _Elider:
 
     def _effect(self, expr: ast.Expr) -> ast.Expr:
         """An expression whose value nobody wants."""
-        if isinstance(expr, ast.Assign) and self._drops(expr.target):
+        if isinstance(expr, ast.Assign) and self._drops(expr.target, expr):
             return self._effect(expr.value)
         if isinstance(expr, ast.Crement) and self._drops(expr.operand):
             return ast.Number(tok=expr.tok, value=0)
@@ -222,9 +222,10 @@ class _Elider:
             return node.value
         return node
 
-    def _drops(self, target: ast.Expr) -> bool:
-        """Whether storing to a target can go: nobody reads it and its keys do nothing."""
-        if not self._is_dead(target):
+    def _drops(self, target: ast.Expr, assign: ast.Assign | None = None) -> bool:
+        """Whether storing to a target can go: nobody reads it, and neither its keys nor the
+        operation of ``assign`` do anything."""
+        if not self._is_dead(target) or (assign is not None and may_divide_by_zero(assign)):
             return False
         indexes = target.indexes if isinstance(target, ast.Index) else []
         return not any(index is not None and self._is_noticed(index) for index in indexes)
