@@ -34,7 +34,7 @@ def test_per_cpu_variable(fake: ProbeEnv) -> None:
 
 
 def test_unknown_variable_and_module(fake: ProbeEnv) -> None:
-    with pytest.raises(DiagnosticError, match="unable to find global variable 'nix@file.c'"):
+    with pytest.raises(DiagnosticError, match=r"unable to find global variable 'nix@file\.c'"):
         kernel_vars.expand_var(variable("nix@file.c"), fake)
     with pytest.raises(DiagnosticError, match="no type information for module 'nomod'"):
         kernel_vars.expand_var(variable("counter", "nomod"), fake)

@@ -230,7 +230,7 @@ def test_wildcards_agree_with_single_probes() -> None:
             picked = expr_text(choose(expr, call.number))
             if name in {n for a in call.arguments for n in (*a.names, *a.texts)}:
                 alone = expr_text(choose(own[name], call.number))
-                assert with_number(picked, call.number) == with_number(alone, call.number)
+                assert picked == alone
             else:
                 assert picked in ("0", '""'), (call.name, name)
 
@@ -261,11 +261,6 @@ def evaluate(expr: ast.Expr, nr: int) -> int:
     return operations[expr.op]()
 
 
-def with_number(text: str, nr: int) -> str:
-    """Fold the number of the call into a selector of one argument."""
-    return re.sub(r"\(sysnr0 \| (\d+)\)", lambda m: str(nr | int(m[1])), text)
-
-
 def test_variables_of_openat() -> None:
     [match] = resolve("syscall.openat")
     values = match.context.locals()
@@ -290,12 +285,33 @@ def test_variables_at_return() -> None:
     assert ("$return", "long int") in match.context.variables()
     texts = {name: expr_text(value) for name, value in match.context.locals().items()}
     assert texts["retval"] == "sysret0"
-    assert texts["retstr"] == "syscall_retstr(0, sysret0)"
+    assert texts["retstr"] == "syscall_retstr(sysnr0, sysret0)"
     assert texts["name"] == '"read"'
     assert expr_text(match.context.resolve(parse_var("$return"))) == "sysret0"
     assert (
         expr_text(match.context.resolve(parse_var("$$return"))) == 'sprintf("return=%#x", sysret0)'
     )
+
+
+def test_single_probes_share_what_depends_on_the_number_only() -> None:
+    read = resolve("syscall.read")[0].context
+    write = resolve("syscall.write")[0].context
+    assert read.key_for(["argstr"]) == write.key_for(["argstr"])
+    assert expr_text(read.locals()["argstr"]) == expr_text(write.locals()["argstr"])
+    assert read.key_for(["fd"]) == write.key_for(["fd"])
+    assert expr_text(read.locals()["fd"]) == expr_text(write.locals()["fd"])
+    assert read.key_for(["buf_str"]) != write.key_for(["buf_str"])
+    execve = resolve("syscall.execve.return")[0].context
+    assert execve.key_for(["argstr"]) != resolve("syscall.exit.return")[0].context.key_for(
+        ["argstr"]
+    )
+    assert read.key_for(["name"]) != write.key_for(["name"])
+    returns = resolve("syscall.read.return")[0].context
+    assert read.key_for(["argstr"]) != returns.key_for(["argstr"])
+    other = resolve("syscall.write.return")[0].context
+    for name in ("retstr", "retval"):
+        assert returns.key_for([name]) == other.key_for([name])
+        assert expr_text(returns.locals()[name]) == expr_text(other.locals()[name])
 
 
 def test_what_execve_forgets() -> None:

@@ -96,6 +96,35 @@ def test_nothing_matches() -> None:
     assert resolve('kernel.trace("no_such_*")') == []
 
 
+def test_numbered_arguments() -> None:
+    [match] = resolve('kernel.tracepoint("sched_switch")')
+    assert match.points[0][0] == 'kernel.tracepoint("sched_switch")'
+    assert ("$arg3", "struct task_struct*") in match.context.variables()
+    [named] = resolve('kernel.trace("sched_switch")')
+    own, other = parse_var("$arg3->pid"), parse_var("$next->pid")
+    assert expr_text(match.context.resolve(own)) == expr_text(named.context.resolve(other))
+    assert expr_text(match.context.resolve(parse_var("$$system"))) == '""'
+    with pytest.raises(DiagnosticError, match="without system"):
+        resolve('kernel.tracepoint("sched:sched_switch")')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'kernel.function("vfs_read")',
+        'kernel.statement("*@x.c:1")',
+        'kprobe.function("vfs_read").return',
+        'module("ext4").function("x")',
+        'procfs("x").read',
+        'process("/bin/sh").mark("x")',
+        "process.syscall",
+    ],
+)
+def test_what_is_not_supported_is_said_to_be(text: str) -> None:
+    with pytest.raises(DiagnosticError, match="not supported"):
+        resolve(text)
+
+
 def test_malformed() -> None:
     for text in ('kernel.trace("x").return', "kernel.trace", "kernel.trace(3)", "kernel.tracer"):
         with pytest.raises(DiagnosticError):

@@ -23,6 +23,7 @@ from pystap.probes.shapes import (
     match_shapes,
     point_text,
 )
+from pystap.probes.unsupported import refuse_unsupported
 
 if TYPE_CHECKING:
     from pystap.probes.user_functions import Place
@@ -57,6 +58,7 @@ class Processes:
 
     def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
         """One match for each program and shape; functions of a program are alike in context."""
+        refuse_unsupported(point)
         matches = []
         for found in match_shapes(point, (*_SHAPES, *_REFUSED)):
             if found.shape in _REFUSED:

@@ -25,6 +25,13 @@ _MODULES: Final[dict[str, str]] = {
     "nd2_syscall": "syscalls",
     "tp_syscall": "syscalls",
     "syscall_any": "syscalls",
+    "debuginfod": "unsupported",
+    "java": "unsupported",
+    "kprobe": "unsupported",
+    "module": "unsupported",
+    "netfilter": "unsupported",
+    "procfs": "unsupported",
+    "python3": "unsupported",
 }
 
 

@@ -49,9 +49,18 @@ class SyscallContext:
         self.share_key: object = ("syscall", edge, name, tuple(call.number for call in calls))
 
     def key_for(self, used: Collection[str]) -> object:
-        """Alike when what is used does not depend on the calls."""
-        free = {"argstr", "retstr", "retval", "$return"}
-        return ("syscall", self._edge) if free.issuperset(used) else self.share_key
+        """Alike when what is used comes from the same places in all calls."""
+        free = {"retstr", "retval", "$return", "$$return"}
+        if not self._lost():
+            free.add("argstr")
+        sources: list[tuple[str, _Place]] = []
+        for name in sorted(set(used) - free):
+            places = self._parameter_places() if name.startswith("$") else self._script_places()
+            found = places.get(name, {})
+            if sum(map(len, found.values())) != len(self._calls) or len(found) != 1:
+                return self.share_key
+            sources.append((name, next(iter(found))))
+        return ("syscall", self._edge, *sources)
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """A parameter by the kernel's name for it, ``$return``, or one of the ``$$`` texts."""
@@ -105,18 +114,24 @@ class SyscallContext:
 
     def _arguments_string(self, tok: Token) -> ast.Expr:
         """Every argument; at the return of a call that replaced the registers none."""
-        made = _argument_string(_number_of(self._calls, tok), tok)
-        lost = [call.number for call in self._calls if call.name in _REPLACES_REGISTERS]
-        if self._edge == "enter" or not lost:
+        made = _argument_string(_context("sysnr", 0, tok), tok)
+        lost = self._lost()
+        if not lost:
             return made
-        if len(lost) == len(self._calls):
-            return _string("", tok)
         empty = _string("", tok)
+        if len(lost) == len(self._calls):
+            return empty
         return ast.Ternary(tok=tok, type="string", cond=_one_of(lost, tok), yes=empty, no=made)
+
+    def _lost(self) -> list[int]:
+        """Numbers of the calls whose arguments are gone here."""
+        if self._edge == "enter":
+            return []
+        return [call.number for call in self._calls if call.name in _REPLACES_REGISTERS]
 
     def _return_string(self, tok: Token) -> ast.Expr:
         value = _context("sysret", 0, tok)
-        args = [_number_of(self._calls, tok), value]
+        args = [_context("sysnr", 0, tok), value]
         return CoreIntrinsic(tok=tok, type="string", name="syscall_retstr", args=args)
 
     def _script_places(self) -> dict[str, dict[_Place, list[int]]]:
@@ -159,8 +174,7 @@ class SyscallContext:
 
     def _value(self, place: _Place, tok: Token) -> ast.Expr:
         if place.form == "text":
-            nr = _number_of(self._calls, tok)
-            return _argument_string(_selecting(nr, place.argument, tok), tok)
+            return _argument_string(_selecting(place.argument, tok), tok)
         arg = _context("sysarg", place.argument, tok)
         if place.form == "raw":
             args: list[ast.Expr] = [arg, number(_MOST_BYTES, tok), _string("", tok)]
@@ -260,21 +274,15 @@ def _point_name(tok: Token) -> ast.Expr:
     return CoreIntrinsic(tok=tok, type="string", name="syscall_name", args=[nr])
 
 
-def _number_of(calls: tuple[Syscall, ...], tok: Token) -> ast.Expr:
-    """The number of the call, a literal when there is only one."""
-    return number(calls[0].number, tok) if len(calls) == 1 else _context("sysnr", 0, tok)
-
-
 def _argument_string(nr: ast.Expr, tok: Token) -> ast.Expr:
     args = [nr, *(_context("sysarg", index, tok) for index in range(6))]
     return CoreIntrinsic(tok=tok, type="string", name="syscall_argstr", args=args)
 
 
-def _selecting(nr: ast.Expr, index: int, tok: Token) -> ast.Expr:
-    flag = (index + 1) << ARGUMENT_SHIFT
-    if isinstance(nr, ast.Number):
-        return number(nr.value | flag, tok)
-    return binary("|", nr, number(flag, tok), tok)
+def _selecting(index: int, tok: Token) -> ast.Expr:
+    """The number of the call, and that one argument of it is asked for."""
+    flag = number((index + 1) << ARGUMENT_SHIFT, tok)
+    return binary("|", _context("sysnr", 0, tok), flag, tok)
 
 
 def _equals(value: int, tok: Token) -> ast.Expr:

@@ -51,11 +51,12 @@ class Syscalls:
         return matches
 
     def patterns(self) -> Iterable[str]:
-        """``syscall.open`` and so on, and their returns."""
-        yield from ("syscall_any", "syscall_any.return")
-        for name in sorted({call.point for call in syscalls()}):
-            yield f"syscall.{name}"
-            yield f"syscall.{name}.return"
+        """NAME stands for the name of a call."""
+        return [
+            f"{name}{suffix}"
+            for name in ("syscall_any", "syscall.NAME")
+            for suffix in ("", ".return")
+        ]
 
     def _resolve_all(self, point: ast.ProbePoint, roots: list[str]) -> list[Match]:
         """``syscall.**``: entries and returns of everything."""

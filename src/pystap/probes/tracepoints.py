@@ -13,14 +13,15 @@ from pystap.probes import attach
 from pystap.probes.base import Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreContext
 from pystap.probes.pretty import text_depth, variables_text
-from pystap.probes.shapes import bad_point, has_wildcard, match_shapes, point_text
+from pystap.probes.shapes import ShapeMatch, bad_point, has_wildcard, match_shapes, point_text
 from pystap.probes.target import Place, enumerator, expand, extended, listing_name
+from pystap.probes.unsupported import refuse_unsupported
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Tracepoint
     from pystap.debuginfo.btftypes import Param
 
-_SHAPES: Final = ("kernel.trace(string)",)
+_SHAPES: Final = ("kernel.trace(string)", "kernel.tracepoint(string)")
 
 
 class Tracepoints:
@@ -30,31 +31,38 @@ class Tracepoints:
 
     def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
         """One match for each tracepoint, by name."""
-        [shape] = match_shapes(point, _SHAPES)
-        pattern = str(shape.args[1])
-        system, colon, name = pattern.rpartition(":")
-        systems = _systems()
-        if colon and systems is None and has_wildcard(name):
-            raise bad_point(
-                f"cannot tell which tracepoints belong to '{system}': tracefs is not available",
-                point.components[-1].tok,
-                hint="mount tracefs on /sys/kernel/tracing, or leave out the system",
-            )
-        matches = []
-        for tracepoint in _candidates(name, env):
-            own = (systems or {}).get(tracepoint.name, "")
-            if colon and systems is not None and not fnmatchcase(own, system):
-                continue
-            matches.append(_match(tracepoint, own))
-            if colon and systems is None:
-                matches[-1].notes.append(f"system '{system}' not checked: no tracefs")
-        if not matches and not has_wildcard(pattern):
-            raise _no_tracepoint(pattern, systems, point, env)
-        return matches
+        refuse_unsupported(point)
+        return [m for shape in match_shapes(point, _SHAPES) for m in _matches(shape, point, env)]
 
     def patterns(self) -> Iterable[str]:
         """The shapes themselves."""
         return _SHAPES
+
+
+def _matches(shape: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+    pattern = str(shape.args[1])
+    numbered = shape.shape == "kernel.tracepoint(string)"
+    system, colon, name = pattern.rpartition(":")
+    systems = _systems()
+    if numbered and colon:
+        raise bad_point("kernel.tracepoint takes a name without system", point.components[-1].tok)
+    if colon and systems is None and has_wildcard(name):
+        raise bad_point(
+            f"cannot tell which tracepoints belong to '{system}': tracefs is not available",
+            point.components[-1].tok,
+            hint="mount tracefs on /sys/kernel/tracing, or leave out the system",
+        )
+    matches = []
+    for tracepoint in _candidates(name, env):
+        own = (systems or {}).get(tracepoint.name, "")
+        if colon and systems is not None and not fnmatchcase(own, system):
+            continue
+        matches.append(_match(tracepoint, "" if numbered else own, numbered))
+        if colon and systems is None:
+            matches[-1].notes.append(f"system '{system}' not checked: no tracefs")
+    if not matches and not has_wildcard(pattern):
+        raise _no_tracepoint(pattern, systems, point, env)
+    return matches
 
 
 def _candidates(pattern: str, env: ProbeEnv) -> list[Tracepoint]:
@@ -80,12 +88,12 @@ def _no_tracepoint(
     return bad_point(f"no tracepoint '{pattern}'", point.components[-1].tok, hint=hint)
 
 
-def _match(tracepoint: Tracepoint, system: str) -> Match:
+def _match(tracepoint: Tracepoint, system: str, numbered: bool) -> Match:
     name = f"{system}:{tracepoint.name}" if system else tracepoint.name
     module = "" if tracepoint.btf.base is None else tracepoint.btf.name
     where = attach.Tracepoint(tracepoint.name, len(tracepoint.params()), module)
-    text = point_text(("kernel", "trace"), (None, name))
-    return Match([(text, where)], TracepointContext(tracepoint, system))
+    text = point_text(("kernel", "tracepoint" if numbered else "trace"), (None, name))
+    return Match([(text, where)], TracepointContext(tracepoint, system, numbered))
 
 
 def _systems() -> dict[str, str] | None:
@@ -95,12 +103,13 @@ def _systems() -> dict[str, str] | None:
 
 
 class TracepointContext:
-    """Arguments of one tracepoint by name, and what it is called."""
+    """Arguments of one tracepoint by name (``numbered``: $arg1 ...), and what it is called."""
 
-    def __init__(self, tracepoint: Tracepoint, system: str) -> None:
-        self.share_key: object = ("tracepoint", tracepoint.btf.name, tracepoint.name)
+    def __init__(self, tracepoint: Tracepoint, system: str, numbered: bool) -> None:
+        self.share_key: object = ("tracepoint", tracepoint.btf.name, tracepoint.name, numbered)
         self._tracepoint = tracepoint
         self._system = system
+        self._numbered = numbered
         self._params: list[Param] | None = None
 
     def key_for(self, used: Collection[str]) -> object:
@@ -140,6 +149,9 @@ class TracepointContext:
     def _arguments(self) -> list[Param]:
         if self._params is None:
             self._params = self._tracepoint.params()
+            if self._numbered:
+                for number, param in enumerate(self._params, 1):
+                    param.name = f"arg{number}"
         return self._params
 
     def _place(self, index: int, param: Param, tok: Token) -> Place:

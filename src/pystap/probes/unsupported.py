@@ -1,0 +1,67 @@
+"""Probe points of the language that no family here serves, so that the error can say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from pystap.lang import ast
+from pystap.probes.base import Match, ProbeEnv
+from pystap.probes.shapes import bad_point
+
+_KPROBES: Final = 'kernel tracepoints are: kernel.trace("NAME")'
+
+# First component -> what it is, and what may serve instead.
+_ROOTS: Final[dict[str, tuple[str, str | None]]] = {
+    "kprobe": ("probes on kernel functions", _KPROBES),
+    "module": ("probes on functions of kernel modules", _KPROBES),
+    "netfilter": ("netfilter hooks", None),
+    "procfs": ("procfs files", None),
+    "java": ("probes on Java methods", None),
+    "python3": ("probes on Python functions", None),
+    "debuginfod": ("programs found by debuginfod", 'name the program: process("/path")'),
+}
+_KERNEL: Final[dict[str, tuple[str, str | None]]] = {
+    "function": ("probes on kernel functions", _KPROBES),
+    "statement": ("probes on kernel statements", _KPROBES),
+    "data": ("hardware watchpoints", None),
+    "lsm": ("security hooks", None),
+}
+_PROCESS: Final[dict[str, tuple[str, str | None]]] = {
+    "mark": ("static markers of programs", None),
+    "provider": ("static markers of programs", None),
+    "plt": ("probes on procedure linkage tables", 'use .function("NAME") of the library'),
+    "library": ("libraries of a program", 'name the library: process("/path/lib.so")'),
+    "syscall": ("system calls of one program", "use syscall.* and pid() or target()"),
+    "data": ("hardware watchpoints", None),
+}
+_SECOND: Final = {"kernel": _KERNEL, "process": _PROCESS}
+
+
+class Unsupported:
+    """Answers with an error."""
+
+    roots = tuple(_ROOTS)
+
+    def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:  # noqa: ARG002
+        """Always raises ``DiagnosticError``."""
+        what, instead = _ROOTS.get(point.components[0].name, ("such probes", None))
+        raise _error(point, 0, what, instead)
+
+    def patterns(self) -> Iterable[str]:
+        """None."""
+        return ()
+
+
+def refuse_unsupported(point: ast.ProbePoint) -> None:
+    """Raise ``DiagnosticError`` for what no family of a root serves yet (``kernel.function``)."""
+    table = _SECOND.get(point.components[0].name, {})
+    if len(point.components) > 1 and point.components[1].name in table:
+        raise _error(point, 1, *table[point.components[1].name])
+
+
+def _error(point: ast.ProbePoint, at: int, what: str, instead: str | None) -> Exception:
+    return bad_point(f"{what} are not supported", point.components[at].tok, hint=instead)
+
+
+FAMILY: Final = Unsupported()
