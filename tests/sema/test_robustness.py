@@ -60,11 +60,10 @@ def mutated(case: Case, chance: random.Random) -> str:
     return " ".join(tokens)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_mutated_scripts(seed: int, tmp_path: Path) -> None:
-    chance = random.Random(seed)
+def test_mutated_scripts(tmp_path: Path) -> None:
+    chance = random.Random(1)
     accepted = 0
-    for _ in range(25):
+    for _ in range(200):
         case = chance.choice(CASES)
         script = mutated(case, chance)
         session = Session(tmp_path, options_of(case))
@@ -75,7 +74,7 @@ def test_mutated_scripts(seed: int, tmp_path: Path) -> None:
         else:
             assert session.diags.errors, script
         render_all(session.diags)
-    assert accepted > 0
+    assert accepted > 5
 
 
 DEEP = MAX_DEPTH - 20
