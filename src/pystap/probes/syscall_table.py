@@ -35,12 +35,12 @@ Results are decimal, or ``-2 (ENOENT)`` for errors; ``ptr``: hexadecimal, ``oct`
 
 from __future__ import annotations
 
+import os
 import struct
 from functools import lru_cache
-from pathlib import Path
 from typing import Final, NamedTuple
 
-_DATA: Final = Path(__file__).parent / "data" / "syscalls.txt"
+_DATA: Final = os.path.join(os.path.dirname(__file__), "data", "syscalls.txt")
 
 KINDS: Final = (
     "none", "int", "uint", "long", "ulong", "hex", "ptr", "oct", "path", "buf", "dirfd", "flags",
@@ -137,7 +137,8 @@ class Syscall:
 @lru_cache(maxsize=1)
 def syscalls() -> tuple[Syscall, ...]:
     """All of them, by number."""
-    lines = _DATA.read_text(encoding="ascii").splitlines()
+    with open(_DATA, encoding="ascii") as file:
+        lines = file.read().splitlines()
     return tuple(Syscall(line) for line in lines if line and not line.startswith("#"))
 
 
