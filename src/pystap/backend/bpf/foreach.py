@@ -145,7 +145,7 @@ def _base(s: Scope, e: ops.Foreach, slots: Slots) -> Value:
 def element(s: Scope, fd: int, index: Operand) -> Value:
     """Address of an element of an array map or null."""
     b = s.b
-    key = b.alloca("i32")
+    key = s.word()
     b.store(index.trunc("i32") if not isinstance(index, int) else b.const("i32", index), key)
     return b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(fd), key)
 

@@ -53,9 +53,7 @@ def run_loop(
     """
     b = s.b
     name, used = callback(s, what, [("i64", "index"), ("ptr", "state")], 1, body)
-    state = b.alloca("ptr")
-    b.store(s.need_context(), state)
-    done = b.helper(helpers.LOOP, "i64", rounds, b.symbol(name), state, 0)
+    done = b.helper(helpers.LOOP, "i64", rounds, b.symbol(name), s.state(), 0)
     after_callback(s, used)
     return done
 

@@ -185,14 +185,12 @@ def for_each(s: Scope, var: Global, body: Callable[[Scope, Value, Value, Value],
     b = s.b
     params = [("ptr", "map"), ("ptr", "key"), ("ptr", "value"), ("ptr", "state")]
     name, used = callback(s, "each", params, 3, body)
-    state = b.alloca("ptr")
-    b.store(s.need_context(), state)
     b.helper(
         helpers.FOR_EACH_MAP_ELEM,
         "i64",
         b.map_fd(array_layout(s.u, var).map),
         b.symbol(name),
-        state,
+        s.state(),
         0,
     )
     after_callback(s, used)

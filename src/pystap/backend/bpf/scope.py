@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pystap.backend.bpf import layout
 from pystap.backend.bpf.unit import area
+from pystap.ir.types import Ty
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.layout import Frame
@@ -71,7 +72,7 @@ class Scope:
     """
 
     __slots__ = (
-        "_frame", "_word", "b", "body", "captured", "context", "exits", "level", "probe", "u",
+        "_frame",  "b", "body", "captured", "context", "exits", "level", "probe", "u",
     )  # fmt: skip
 
     def __init__(
@@ -86,7 +87,6 @@ class Scope:
         self.probe: Value | None = None  # the probe that fired, where it is at hand
         self.captured: dict[tuple[str, int], Value] = {}  # values of the event, without context
         self._frame: Value | None = None
-        self._word: Value | None = None
         if context is not None:
             self._frame = body.locate(b, context)
 
@@ -99,10 +99,20 @@ class Scope:
         return self.context
 
     def slot(self, offset: int) -> Value:
-        """Address of a slot of the frame."""
+        """Address of a slot of the frame, for loads and stores."""
         self.need_context()
         assert self._frame is not None
         return self.b.at(self._frame, offset)
+
+    def address(self, offset: int) -> Value:
+        """Address of a slot of the frame, to be passed on.
+
+        LLVM must not keep it for later uses of the same slot: that takes more stack than it
+        saves instructions.
+        """
+        self.need_context()
+        assert self._frame is not None
+        return self.b.at(self.b.barrier(self._frame), offset)
 
     def temporary(self, size: int) -> Value:
         """Memory of ``size`` bytes until the end of the statement; content undefined."""
@@ -110,13 +120,24 @@ class Scope:
             if size > 64:
                 raise NeedsContext
             return self.b.alloca(f"[{layout.round_up(size)} x i8]", align=8)
-        return self.slot(self.body.frame.allocate(size))
+        return self.address(self.body.frame.allocate(size))
 
     def word(self) -> Value:
         """One word on the stack for what is read from it at once; always the same."""
-        if self._word is None:
-            self._word = self.b.alloca("i64")
-        return self._word
+        return self._on_stack("i64")
+
+    def state(self) -> Value:
+        """The address of the context in a stack slot, for callbacks."""
+        slot = self._on_stack("ptr")
+        self.b.store(self.need_context(), slot)
+        return slot
+
+    def _on_stack(self, ty: str) -> Value:
+        key = (self.b.name, ty)
+        found = self.u.stack_slots.get(key)
+        if found is None:
+            found = self.u.stack_slots[key] = self.b.alloca(ty)
+        return found
 
     @contextmanager
     def temporaries(self) -> Iterator[None]:
@@ -127,7 +148,8 @@ class Scope:
 
     def local(self, var: LocalVar) -> Value:
         """Address of a local."""
-        return self.slot(self.body.place(var, self.u.max_string))
+        offset = self.body.place(var, self.u.max_string)
+        return self.slot(offset) if var.ty is Ty.LONG else self.address(offset)
 
     def header(self, offset: int, *, volatile: bool = False) -> Value:
         """A word of the context's header."""
@@ -150,7 +172,7 @@ class Scope:
     def area(self, name: str, size: int) -> Value:
         """Address of an area of the context."""
         context = self.need_context()
-        return area(self.b, context, self.u.area(name, size))
+        return area(self.b, self.b.barrier(context), self.u.area(name, size))
 
     def control(self, word: int) -> Value:
         """Address of a word of the control map."""

@@ -106,7 +106,7 @@ def _emit_sort(u: Unit, key: SortKey | None, suffix: str, b: FunctionBuilder) ->
 def _pair_at(s: Scope, number: Operand) -> Value:
     """Address of a pair of the snapshot being sorted, or null."""
     b = s.b
-    key = b.alloca("i32")
+    key = s.word()
     b.store((s.header(_FIRST) + number).trunc("i32"), key)
     return b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(sort_map(s.u)), key)
 

@@ -121,7 +121,7 @@ def _add(s: Scope, e: ops.StatAdd) -> None:
         return
     b = s.b
     value = emit.long(s, e.value)
-    slot = b.alloca("i32")
+    slot = s.word()
     b.store(b.helper(helpers.GET_SMP_PROCESSOR_ID, "i64").trunc("i32"), slot)
     where = b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(stat_layout(s.u, e.var).map), slot)
     with b.if_(where.ne(0)):
@@ -269,7 +269,7 @@ def each_slot(s: Scope, var: Global, key_area: str, act: Callable[[Scope, Value]
             key = inner.area(key_area, elements.key_size)
             slot = b.helper(helpers.MAP_LOOKUP_PERCPU, "ptr", b.map_fd(elements.map), key, cpu)
         else:
-            number = b.alloca("i32")
+            number = inner.word()
             b.store(cpu.trunc("i32"), number)
             slot = b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(place.map), number)
         inner.leave_if(slot.eq(0), "continue")

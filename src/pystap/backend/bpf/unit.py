@@ -69,6 +69,7 @@ class Unit:
             f.recursive for f in module.functions
         )
         self.machines: list[Machine] = []
+        self.stack_slots: dict[tuple[str, str], Value] = {}  # see Scope
         self.late: list[Callable[[], None]] = []  # what is emitted when all else is
         self.globals = GlobalLayout(module.globals, module.limits.maxstringlen)
         self.add_map(CONTROL, "control", helpers.MAP_ARRAY, 4, CONTROL_WORDS * 8, 1, mmap=True)
