@@ -11,8 +11,6 @@ from pystap.sema.program import FunctionSymbol, LocalSymbol
 from pystap.sema.targets import TargetExpander, needs_context
 from pystap.sema.work import Body, Work
 
-_GURU_MARK = "/* guru */"
-_MARK_WITHIN = 80  # bytes behind the opening brace
 _USER_PRIORITY = 0
 _LIBRARY_PRIORITY = 1
 
@@ -62,15 +60,6 @@ def _gives_way(work: Work, function: FunctionSymbol) -> bool:
             known = any(isinstance(node, ast.Next) for node in walk(body))
         work.giving_way[function] = known
     return known
-
-
-def needs_guru(function: FunctionSymbol) -> bool:
-    """Whether scripts may only call a function in guru mode: it is marked ``/* guru */``."""
-    body = function.decl.body
-    if isinstance(body, ast.EmbeddedCode):
-        return _GURU_MARK in body.code
-    after_brace = body.tok.source.text[body.tok.offset + 1 :][:_MARK_WITHIN]
-    return after_brace.lstrip().startswith(_GURU_MARK)
 
 
 def known_arities(work: Work, name: str, tok: Token) -> list[FunctionSymbol]:

@@ -8,6 +8,8 @@ from pystap.lang.visit import walk
 from pystap.sema.program import FunctionSymbol
 from pystap.sema.work import Work, is_user
 
+_MARK = "/* guru */"
+
 
 def check_guru(work: Work) -> None:
     """Report calls, in user scripts, of functions that end in an operation for gurus."""
@@ -48,4 +50,7 @@ def _guarded(work: Work) -> set[object]:
 
 
 def _is_guru(function: FunctionSymbol) -> bool:
-    return function.intrinsic is not None and INTRINSICS[function.intrinsic[0]].guru
+    if function.intrinsic is not None:
+        return INTRINSICS[function.intrinsic[0]].guru
+    body = function.decl.body
+    return isinstance(body, ast.EmbeddedCode) and _MARK in body.code

@@ -15,11 +15,10 @@ from pystap.sema.functions import (
     find_functions,
     is_contextual,
     known_arities,
-    needs_guru,
     reach,
 )
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
-from pystap.sema.work import Body, Work, did_you_mean, is_user
+from pystap.sema.work import Body, Work, did_you_mean
 
 _Symbol = LocalSymbol | GlobalSymbol
 
@@ -195,10 +194,6 @@ class Resolver:
             found = find_functions(self._work, node.name, len(node.args), node.tok)
         if not found:
             self._no_function(node)
-        if is_user(node.tok) and not self._work.env.guru and any(map(needs_guru, found)):
-            self._work.error(
-                f"function '{node.name}' may not be used unless -g is given", node.tok
-            )
         node.functions = [reach(self._work, f, self._body.context) for f in found]
         return node
 
