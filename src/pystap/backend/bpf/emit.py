@@ -27,7 +27,7 @@ _HOMES: Final = {
     "MapGet": "maps", "MapHas": "maps", "SetMap": "maps", "AddMap": "maps",
     "DeleteMap": "maps", "DeleteGlobal": "maps",
     "StatGet": "stats", "StatAdd": "stats",
-    "HistGet": "histograms", "EmitHist": "histograms", "SprintHist": "histograms",
+    "HistGet": "histograms", "EmitHist": "histograms", "SprintHist": "histogram_text",
     "Loop": "loops", "Foreach": "foreach", "ForeachHist": "foreach",
     "Try": "catching", "Emit": "output", "Locked": "locks",
     "StrCompare": "strings",
