@@ -166,7 +166,7 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("local t: bound 0", lambda m: _set(m.t, bound=0)),
     ("local t: bound 600", lambda m: _set(m.t, bound=600)),
     ("params are not first locals", lambda m: _set(m.f, params=[m.n])),
-    ("recursive is False", lambda m: _set(m.f, recursive=True)),
+    ("recursive is True", lambda m: _set(m.f, recursive=True)),
     ("lock in a function", lambda m: m.f.body.insert(0, ops.Locked([(m.c, "read")], []))),
     ("keys and kind disagree", lambda m: _set(m.c, kind="array")),
     ("bound and type disagree", lambda m: _set(m.s, bound=0)),
@@ -274,6 +274,6 @@ def test_locks(expected: list[str], body: Callable[[Sample], list[ops.Stmt]]) ->
     m.tracing()
     m.body += body(m)
     assert check(m.module) == [f"handler 0: {e}" for e in expected]
-    assert check(m.module, locked=False) == []
+    assert check(m.module, finished=False) == []
     m.module.probes = [Probe("end", "end", 0, SessionEvent("end"), "x:1:1")]
     assert [f for f in check(m.module) if "access" in f] == []

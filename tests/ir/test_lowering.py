@@ -13,10 +13,12 @@ import pytest
 from datadriven import Case, assert_case, load_cases
 from pystap.diag.diagnostic import DiagnosticError
 from pystap.ir.check import check
+from pystap.ir.limits import limits_of
+from pystap.ir.lower import passes, translate
 from pystap.ir.printer import print_module
 from pystap.options import Options
 
-from .frontend import BadScriptError, make_options, module_of
+from .frontend import BadScriptError, make_options, module_of, program_of
 
 DATA = Path(__file__).parent / "data"
 
@@ -58,3 +60,16 @@ def test_script(case: Case) -> None:
         return
     assert check(module) == []
     assert_case(case, print_module(module, positions="positions" in case.get("options")))
+
+
+@pytest.mark.parametrize("case", load_cases(DATA), ids=str)
+def test_every_pass_leaves_a_consistent_module(case: Case) -> None:
+    options = options_of(case)
+    try:
+        module = translate(program_of(case.input, options), options, limits_of(options))
+    except DiagnosticError:
+        return  # a case of a refused construct
+    assert check(module, finished=False) == []
+    for run in passes(options):
+        run(module)
+        assert check(module, finished=False) == []

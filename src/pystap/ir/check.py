@@ -17,9 +17,9 @@ from pystap.output.formats import STAR, Directive
 _SIZES: Final = (1, 2, 4, 8)
 
 
-def check(module: Module, locked: bool = True) -> list[str]:
-    """Everything wrong with a module: types, names, loops, keys, positions, bounds, operand
-    order, and locks (unless ``locked`` is false: before lock placement)."""
+def check(module: Module, finished: bool = True) -> list[str]:
+    """Everything wrong with a module: types, names, loops, keys, positions, bounds; and, if it
+    is ``finished``, what the last passes see to: operand order, recursion marks and locks."""
     from pystap.ir.checklocks import check_locks
     from pystap.ir.order import unordered
 
@@ -33,10 +33,15 @@ def check(module: Module, locked: bool = True) -> list[str]:
             found.append(f"handler {handler.index}: stands at {i}")
         found += _Body(module, handler).run()
     found += _probes(module)
-    if found:
+    if found or not finished:
         return found  # what follows relies on the rest
     found = [f"unsafe operand: {type(e).__name__}" for e in unordered(module)]
-    return found + (check_locks(module) if locked else [])
+    found += [
+        f"function {f.name}: recursive is {f.recursive}"
+        for f in module.functions
+        if f.recursive != (f in reachable(f.body))
+    ]
+    return found or check_locks(module)
 
 
 def _global(g: Global, index: int) -> list[str]:
@@ -100,8 +105,6 @@ class _Body:
             params = self.function.params
             self.want(self.owner.locals[: len(params)] == params, "params are not first locals")
             self.want((self.function.result is Ty.STR) == (self.function.bound > 0), "bound")
-            recursive = self.function in reachable(self.function.body)
-            self.want(self.function.recursive == recursive, f"recursive is {recursive}")
         self.block(self.owner.body, False)
         return self.found
 

@@ -6,6 +6,7 @@ operand order, string bounds and locks, and some that make it cheaper.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pystap.ir import ops
@@ -30,6 +31,16 @@ def lower(program: Program, options: Options, limits: Limits) -> Module:
     become part of the module (MAXNESTING is computed unless it was defined).  Raises
     DiagnosticError for constructs that the IR cannot express, such as embedded C.
     """
+    module = translate(program, options, limits)
+    for run in passes(options):
+        run(module)
+    return module
+
+
+def passes(options: Options) -> list[Callable[[Module], None]]:
+    """What follows translation, in order."""
+    from functools import partial
+
     from pystap.ir.actions import drop_actions
     from pystap.ir.bounds import infer_bounds
     from pystap.ir.hoist import hoist_statements
@@ -38,15 +49,15 @@ def lower(program: Program, options: Options, limits: Limits) -> Module:
     from pystap.ir.order import order_operands
     from pystap.ir.splice import splice_text
 
-    module = translate(program, options, limits)
-    note_nesting(module)
-    drop_actions(module)
-    order_operands(module)
-    hoist_statements(module)
-    infer_bounds(module)
-    splice_text(module)
-    place_locks(module, whole_handlers=_locks_whole_handlers(options))
-    return module
+    return [
+        note_nesting,
+        drop_actions,
+        order_operands,
+        hoist_statements,
+        infer_bounds,
+        splice_text,
+        partial(place_locks, whole_handlers=_locks_whole_handlers(options)),
+    ]
 
 
 def translate(program: Program, options: Options, limits: Limits) -> Module:
