@@ -120,7 +120,7 @@ def _emit_string(u: Unit, b: FunctionBuilder, space: str) -> None:
         failed, byte = read_bytes(s, space, 1, address + taken)
         with b.if_(failed.ne(0)):
             append_address(s, address)
-        b.ret(0)
+            b.ret(0)
         cut.set(byte)
     append_quoted(s, ESCAPE_TEXT, most, cut.get())
     b.ret(0)
