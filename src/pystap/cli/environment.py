@@ -75,7 +75,8 @@ def _btf_opener(directory: str) -> Callable[[], Btf]:
         if not opened:
             from pathlib import Path
 
-            from pystap.debuginfo.btf import KERNEL_BTF, Btf
+            from pystap.debuginfo.btf import Btf
+            from pystap.debuginfo.btffile import KERNEL_BTF
 
             path = os.environ.get("PYSTAP_BTF") or KERNEL_BTF
             opened.append(Btf.open(Path(directory), str(path)))

@@ -27,6 +27,7 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
     """
     unit = Unit(module, kernel, Analysis(module))
     unit.context_map()
+    unit.output_map()  # a session always has one, whatever handlers print
     entries = emit_programs(unit)
     for late in unit.late:  # may grow meanwhile
         late()
