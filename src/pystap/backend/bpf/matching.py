@@ -48,7 +48,7 @@ def _match(s: Scope, e: ops.Match) -> Value:
     else:
         copy(s, text, source_room(s))
         make = partial(_emit_plain, s.u, dfa)
-    name = s.u.function(f"match.{e.regex}", ["index"], make)
+    name = s.u.function(f"search.{e.regex}", ["index"], make)
     found = s.b.call(name, s.header(layout.INDEX)).ne(0)
     return (found ^ 1 if e.negated else found).zext("i64")
 
