@@ -13,7 +13,7 @@ from pystap.ir import ops
 from pystap.ir.intrinsics import INTRINSICS
 from pystap.ir.module import Function, Module
 from pystap.ir.types import Global, LocalVar
-from pystap.ir.walk import Node, walk_body
+from pystap.ir.walk import Node, children
 from pystap.records import dataclass, field
 
 # Intrinsics that something outside the handler can notice.
@@ -73,13 +73,27 @@ class Summaries:
 
     def __init__(self) -> None:
         self.of_function: dict[Function, Effects] = {}
+        self._remembered: dict[int, tuple[Node, Effects]] = {}
 
     def of(self, nodes: Iterable[Node]) -> Effects:
         """Effects of statements or expressions with everything below them."""
         found = Effects()
-        for node in walk_body(nodes):
+        waiting = list(nodes)
+        while waiting:
+            node = waiting.pop()
+            known = self._remembered.get(id(node))
+            if known is not None:
+                found.add(known[1])
+                continue
             self.note(node, found)
+            waiting += children(node)
         return found
+
+    def remember(self, node: Node) -> Effects:
+        """Effects of a node that will not change any more: asked for again, they cost little."""
+        effects = self.of([node])
+        self._remembered[id(node)] = (node, effects)
+        return effects
 
     def note(self, node: Node, found: Effects) -> None:
         """Effects of one node without its operands."""

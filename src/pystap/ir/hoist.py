@@ -77,12 +77,16 @@ class _Hoister:
     def sequence(self, expr: ops.Seq, place: _Place) -> ops.Expr:
         """A ``Seq``: dissolved when its statements can run before all the rest."""
         self.block(expr.body)
-        if place.open and not place.passed & self.summaries.of(expr.body).locals_set:
+        if place.open and not (place.passed and self.sets(expr.body, place.passed)):
             place.out += expr.body
             return self.operand(expr.value, place)
         place.open = False
         expr.value = self.operand(expr.value, _Place(expr.body))
         return expr
+
+    def sets(self, body: list[ops.Stmt], locals_read: set[LocalVar]) -> bool:
+        """Whether a body changes one of some locals."""
+        return not locals_read.isdisjoint(self.summaries.of(body).locals_set)
 
 
 def _is_pure(expr: ops.Expr) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir.module import Limits
+from pystap.lang.numbers import c_number
 
 if TYPE_CHECKING:
     from pystap.options import Options
@@ -54,7 +55,7 @@ def limits_of(options: Options) -> Limits:
 
 def _number(name: str, text: str, least: int, most: int) -> int:
     """A C number; a name given without value means 1."""
-    number = _parse(text)
+    number = c_number(text or "1")
     if number is None:
         raise DiagnosticError(Diagnostic("error", f"-D {name}={text}: not a number"))
     if not least <= number <= most:
@@ -62,12 +63,3 @@ def _number(name: str, text: str, least: int, most: int) -> int:
             Diagnostic("error", f"-D {name}={text}: must lie between {least} and {most}")
         )
     return number
-
-
-def _parse(text: str) -> int | None:
-    for base in (0, 8):  # C's 010 is no number to int(..., 0)
-        try:
-            return int(text or "1", base)
-        except ValueError:
-            pass
-    return None

@@ -58,10 +58,11 @@ def _hazards(node: Node, summaries: Summaries) -> list[ops.Expr]:
         return []
     later = _during(node, summaries)
     found = []
-    for part in reversed(parts):
-        if any(later.changes(root) for root in _roots(part)):
-            found.append(part)
-        later.add(summaries.of([part]))
+    for i in range(len(parts) - 1, -1, -1):
+        if any(later.changes(root) for root in _roots(parts[i])):
+            found.append(parts[i])
+        if i:
+            later.add(summaries.of([parts[i]]))
     return found
 
 

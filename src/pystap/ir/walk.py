@@ -88,19 +88,25 @@ def blocks(node: Node) -> list[list[ops.Stmt]]:
     return [getattr(node, name) for name in _BLOCKS.get(node.__class__, ())]
 
 
+def children(node: Node) -> list[Node]:
+    """What is directly below a node, in order; of a ``Seq`` its statements, then its value."""
+    below: list[Node] = []
+    if not isinstance(node, ops.Seq):
+        below += operands(node)
+    for block in blocks(node):
+        below += block
+    if isinstance(node, ops.Seq):
+        below.append(node.value)
+    return below
+
+
 def walk(node: Node) -> Iterator[Node]:
-    """``node`` and all below it, parents first; a ``Seq`` gives its statements, then its value."""
+    """``node`` and all below it, parents first."""
     stack: list[Node] = [node]
     while stack:
         node = stack.pop()
         yield node
-        below: list[Node] = []
-        if not isinstance(node, ops.Seq):
-            below += operands(node)
-        for block in blocks(node):
-            below += block
-        if isinstance(node, ops.Seq):
-            below.append(node.value)
+        below = children(node)
         below.reverse()
         stack += below
 

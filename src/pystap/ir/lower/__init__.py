@@ -18,6 +18,7 @@ from pystap.ir.module import Function, Handler, Limits, Module, Probe
 from pystap.ir.types import Ty
 from pystap.lang import ast
 from pystap.lang.limits import allow_deep_trees
+from pystap.lang.numbers import c_number
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, Program
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _initial(symbol: GlobalSymbol, options: Options) -> int | str:
         declared = symbol.decl.init.value if isinstance(symbol.decl.init, ast.String) else ""
         return declared if given is None else given
     if given is not None:
-        return (int(given, 0) + 2**63) % 2**64 - 2**63
+        return ((c_number(given) or 0) + 2**63) % 2**64 - 2**63
     return symbol.decl.init.value if isinstance(symbol.decl.init, ast.Number) else 0
 
 

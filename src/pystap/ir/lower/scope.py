@@ -152,7 +152,10 @@ class Frame:
 
     def effects(self, *nodes: ops.Expr | ops.Stmt) -> Effects:
         """What running lowered pieces may do."""
-        return self.shared.summaries.of(nodes)
+        found = Effects()
+        for node in nodes:
+            found.add(self.shared.summaries.remember(node))
+        return found
 
     def keep(
         self, expr: ops.Expr, later: Effects | None, into: list[ops.Stmt]
