@@ -21,7 +21,7 @@ from pystap.backend.bpf.artifact import (
 )
 from pystap.kernel.bpf import F_SLEEPABLE, BpfError
 from pystap.kernel.maps import Map, create_map
-from pystap.kernel.programs import Program, load_btf, load_program
+from pystap.kernel.programs import Program, kernel_btf_object, load_btf, load_program
 from pystap.kernel.ringbuf import RingBuffer
 
 _LD_IMM64_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
@@ -75,6 +75,7 @@ class Loaded:
         for at, index in spec.fixups:
             struct.pack_into("=i", code, at * 8 + 4, self.maps[index].fd)
         btf = load_btf(spec.btf) if spec.btf else None
+        module = kernel_btf_object(spec.attach_btf_module) if spec.attach_btf_module else None
         try:
             program = load_program(
                 spec.type,
@@ -83,14 +84,16 @@ class Loaded:
                 flags=F_SLEEPABLE if spec.sleepable else 0,
                 expected_attach_type=spec.expected_attach,
                 attach_btf_id=spec.attach_btf_id,
+                attach_btf_fd=module.fd if module else 0,
                 btf_fd=btf.fd if btf else 0,
                 func_info=spec.func_info,
             )
         except BpfError as error:
             raise LoadError(spec.name, error, spec.probes) from error
         finally:
-            if btf:
-                btf.close()
+            for handle in (btf, module):
+                if handle is not None:
+                    handle.close()
         self.programs.append(program)
         return program
 

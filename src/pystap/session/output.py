@@ -49,7 +49,15 @@ class Output:
         self._ring = ring
         self._quiet = quiet_warnings
         self._children: list[int] = []
-        self._consumer = Consumer(ring, artifact.formats, fd, self._control, cache_dir)
+        self._consumer = Consumer(
+            ring,
+            artifact.formats,
+            fd,
+            self._control,
+            cache_dir,
+            hist_width=artifact.hist_width,
+            hist_elision=artifact.hist_elision,
+        )
 
     @property
     def buffer_megabytes(self) -> int:

@@ -40,6 +40,12 @@ _IDLE_POLL_NS = 50_000_000  # how long output may wait when no handler announces
 _REALTIME_REFRESH_NS = 10_000_000_000
 _QUIESCE_SECONDS = 0.2  # for handlers still running on other CPUs when probes are detached
 _LOCK_RETRIES = 100
+_STATE_OF = {
+    "init": STATE_STARTING,
+    "begin": STATE_STARTING,
+    "end": STATE_STOPPING,
+    "error": STATE_ERROR,
+}
 
 
 class Session:
@@ -109,14 +115,15 @@ class Session:
         self._timers = TimerQueue(slow, self._run_program)
 
     def _run_events(self, kind: str) -> None:
-        """Run the handlers of ``begin``, ``end``... in their order."""
+        """Run the handlers of ``begin``, ``end``... in their order, while the session is in the
+        state that belongs to them."""
         chosen: list[tuple[int, int]] = []
         for index in self._runs:
             event = self._event(self.artifact.programs[index])
             if event is not None and event.kind == kind:
                 chosen.append((event.order, index))
         for _, index in sorted(chosen):
-            if kind in ("begin", "init") and self._state() != STATE_STARTING:
+            if self._state() != _STATE_OF[kind]:
                 return
             self._run_program(index)
             self.output.drain()
@@ -221,13 +228,13 @@ class Session:
     # --- the end ----------------------------------------------------------------------------
 
     def _finish(self) -> int:
-        failed = self._state() == STATE_ERROR
-        if not failed:
+        if self._state() != STATE_ERROR:
             self._set_state(STATE_STOPPING)
         self._detach()
         self._quiesce()
         self.output.drain()
-        self._run_events("error" if failed else "end")
+        self._run_events("end")
+        self._run_events("error")
         self.output.finish()
         if self.command is not None:
             self.command.finish()

@@ -123,3 +123,5 @@ class Artifact(NamedTuple):
     maxskipped: int
     suppress_handler_errors: bool
     locks: tuple[str, ...] = ()  # names of the globals that have one, by slot
+    hist_width: int = 50  # of printed histograms: longest bar
+    hist_elision: int = 2  # zero rows kept beside others, -1 for all

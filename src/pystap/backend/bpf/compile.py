@@ -46,6 +46,8 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
         module.limits.maxskipped,
         module.limits.suppress_handler_errors,
         unit.lock_names(),
+        module.limits.hist_width,
+        module.limits.hist_elision,
     )
 
 
