@@ -225,13 +225,13 @@ def _bit_length(s: Scope, value: Value) -> Value:
 
 
 def _linear_bucket(s: Scope, spec: StatSpec, value: Value) -> Value:
-    """Bucket of a sample: 0 below the start, the last one above the stop."""
+    """Bucket of a sample: 0 below the start, the last one behind the last regular one."""
     b = s.b
     assert spec.linear is not None
-    start, stop, step = spec.linear
+    start, _, step = spec.linear
     last = linear_buckets(spec.linear) - 1
     regular = (value - start) // step + 1
-    bucket = b.select(value.slt(start), 0, b.select(value.sgt(stop), last, regular))
+    bucket = b.select(value.slt(start), 0, regular)
     bucket = b.barrier(bucket)
     return b.barrier(b.select(bucket.ugt(last), last, bucket))
 
