@@ -96,7 +96,8 @@ def test_suppressed_errors() -> None:
     event = b.probe([emit("x"), failing(b), emit("never")])
     result = b.run([(event, Event())] * 3)
     assert (result.output, result.errors, result.suppressed_errors) == (b"xxxend", 0, 3)
-    assert (result.messages, result.status) == ([], 0)
+    assert result.messages == ["WARNING: Number of errors: 3, skipped probes: 0"]
+    assert result.status == 0
 
 
 def test_conditions_decide_whether_a_handler_runs() -> None:
@@ -106,6 +107,21 @@ def test_conditions_decide_whether_a_handler_runs() -> None:
     toggle = b.probe([put(armed, ops.Not(get(armed)))], "timer.s(2)")
     order = [event, toggle, event, event, toggle, event]
     assert b.run([(i, Event()) for i in order]).output == b"xx"
+
+
+def test_session_probes_have_conditions_too() -> None:
+    b = Build()
+    b.session("begin", [emit("yes ")], order=1)
+    b.session("begin", [emit("never")], order=2)
+    for index, value in enumerate((1, 0)):
+        b.module.conditions.append(e(value))
+        b.module.probes[index] = b.module.probes[index]._replace(condition=index)
+    assert b.run().output == b"yes "
+
+
+def test_warnings_can_be_hidden() -> None:
+    result = Build().begin(do("warn", "x"), env=Environment(quiet_warnings=True))
+    assert result.messages == []
 
 
 def test_warnings_and_errors_keep_their_order() -> None:

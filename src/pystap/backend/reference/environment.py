@@ -74,6 +74,7 @@ class Environment:
     page_size: int = 4096
     seed: int = 1
     lock_fails: Callable[[str], bool] | None = None
+    quiet_warnings: bool = False  # -w: warn() says nothing
     elapsed_ns: int = 0
 
     def random(self) -> int:

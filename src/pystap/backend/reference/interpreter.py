@@ -100,9 +100,10 @@ class Interpreter:
             self._run_session_probes("end", Phase.STOPPING)
         if state.phase is Phase.ERROR:
             self._run_session_probes("error", Phase.ERROR)
-        if state.errors or state.skipped:
+        failed = state.errors + state.suppressed
+        if failed or state.skipped:
             state.messages.append(
-                f"WARNING: Number of errors: {state.errors}, skipped probes: {state.skipped}"
+                f"WARNING: Number of errors: {failed}, skipped probes: {state.skipped}"
             )
         return Result(
             output=b"".join(state.output),
@@ -136,7 +137,8 @@ class Interpreter:
         for _, index, probe in sorted(found):
             if self.state.phase is not phase:
                 break
-            self._run_handler(probe, index, Event())
+            if self._armed(probe, index, Event()):
+                self._run_handler(probe, index, Event())
 
     def _context(self, probe: Probe, index: int, event: Event) -> Context:
         limits = self.module.limits

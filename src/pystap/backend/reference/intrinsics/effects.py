@@ -18,7 +18,8 @@ def _error(context: Context, op: Intrinsic, message: str) -> NoReturn:
 
 
 def _warn(context: Context, _op: Intrinsic, message: str) -> None:
-    context.state.messages.append(f"WARNING: {message.removesuffix(chr(10))}")
+    if not context.state.environment.quiet_warnings:
+        context.state.messages.append(f"WARNING: {message.removesuffix(chr(10))}")
 
 
 def _exit(context: Context, _op: Intrinsic) -> None:
