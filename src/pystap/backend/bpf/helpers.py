@@ -41,6 +41,7 @@ RB_AVAIL_DATA: Final = 0
 RB_RING_SIZE: Final = 1
 
 MAX_LOOPS: Final = 1 << 23  # most rounds of one bpf_loop
+NOEXIST: Final = 1  # flag of MAP_UPDATE
 EEXIST: Final = -17
 E2BIG: Final = -7
 

@@ -272,7 +272,15 @@ def _create(s: Scope, var: Global, key: Value, first: Callable[[Value], None]) -
     first(value)
     number = b.atomic_rmw("add", word_address(s, place.sequence), 1)
     b.store(number, value, place.value_room)
-    return b.helper(helpers.MAP_UPDATE, "i64", b.map_fd(place.map), key, value, 1)
+    return add_new(s, place.map, key, value)
+
+
+def add_new(s: Scope, fd: int, key: Value, value: Value) -> Value:
+    """Emit the adding of an element that must not exist yet: 0 or a negative error."""
+    b = s.b
+    result = b.helper(helpers.MAP_UPDATE, "i64", b.map_fd(fd), key, value, helpers.NOEXIST)
+    # Some kernels give an int here, and its sign does not reach the upper half.
+    return result.trunc("i32").sext("i64")
 
 
 def make_room(s: Scope, var: Global, pos: int) -> None:

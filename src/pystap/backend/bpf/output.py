@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
-from pystap.backend.bpf.artifact import CONTROL_LOST
+from pystap.backend.bpf.artifact import CONTROL_LOST, LEVELS
 from pystap.backend.bpf.layout import round_up
 from pystap.ir import ops
 from pystap.ir.types import Ty
@@ -123,27 +123,26 @@ def flush(s: Scope, flags: Value | int = 0) -> None:
     b, u = s.b, s.u
     size = area_size(u)
     out = s.area("output", size)
-    length = b.barrier(s.header(layout.OUT))
-    with b.if_(b.both(length.ne(0), length.ule(size - RECORD_HEADER))):
+    with b.if_(s.header(layout.OUT).ne(0)):
+        # Checked in a register of its own, or the verifier does not see what the check means.
+        length = b.barrier(s.header(layout.OUT, volatile=True))
+        with b.if_(length.ule(size - RECORD_HEADER)):
+            _send(s, out, b.barrier(length) + RECORD_HEADER, flags)
         s.set_header(layout.OUT, 0)
-        length = length + RECORD_HEADER
-        index = s.header(layout.INDEX)
-        cpu = b.helper(helpers.GET_SMP_PROCESSOR_ID, "i64") & 0xFFFF
-        level = index - cpu * _levels()
-        b.store(cpu | (level << 24) | flags, out)
-        ring = b.map_fd(u.output_map())
-        failed = b.helper(
-            helpers.RINGBUF_OUTPUT, "i64", ring, out, length, _wake_flags(s, ring, length)
-        )
-        s.set_header(layout.WAKE, 0)
-        with b.if_(failed.ne(0)):
-            b.atomic_rmw("add", s.control(CONTROL_LOST), 1, order="monotonic")
 
 
-def _levels() -> int:
-    from pystap.backend.bpf.artifact import LEVELS
-
-    return LEVELS
+def _send(s: Scope, out: Value, length: Value, flags: Value | int) -> None:
+    """Put the record's header in front and give the record to the ring buffer."""
+    b = s.b
+    cpu = b.helper(helpers.GET_SMP_PROCESSOR_ID, "i64") & 0xFFFF
+    level = s.header(layout.INDEX) - cpu * LEVELS
+    b.store(cpu | (level << 24) | flags, out)
+    ring = b.map_fd(s.u.output_map())
+    wake = _wake_flags(s, ring, length)
+    failed = b.helper(helpers.RINGBUF_OUTPUT, "i64", ring, out, length, wake)
+    s.set_header(layout.WAKE, 0)
+    with b.if_(failed.ne(0)):
+        b.atomic_rmw("add", s.control(CONTROL_LOST), 1, order="monotonic")
 
 
 def _wake_flags(s: Scope, ring: Value, length: Value) -> Value:

@@ -142,7 +142,7 @@ def with_element(
         zeros = b.data(bytes(place.value_room + 8))
 
         def create() -> Value:
-            return b.helper(helpers.MAP_UPDATE, "i64", b.map_fd(place.map), key, zeros, 1)
+            return maps.add_new(s, place.map, key, zeros)
 
         result = b.var("i64", create())
         with b.if_(result.get().eq(helpers.E2BIG)):
