@@ -21,7 +21,7 @@ PATTERNS = [
 ]  # fmt: skip
 SUBJECTS = [
     "", "abc", "xabcx", "aaab", "abababc", "deadbeefx", "foobaz", "bar", "aba", "aabb", "\xff\xff",
-    "/usr/lib/x", "name=42;", "a12345b", "x" * 511, "a" * 510 + "b", "z" * 508 + "abc", "abcd",
+    "/usr/lib/x", "name=42;", "a12345b", "x" * 90, "a" * 70 + "b", "z" * 70 + "abc", "abcd",
     "\x80\xff\x01", "b", "xxxxxx", " c",
 ]  # fmt: skip
 
@@ -95,13 +95,13 @@ def test_a_pattern_without_tables() -> None:
 
 @pytest.mark.parametrize("limit", [2, 3, 5, 64, 1023])
 def test_other_string_lengths(limit: int) -> None:
-    tables, groups = compile_regex("(a*)b$", captures=True)
+    tables, groups = compile_regex("^(a*)b$", captures=True)
 
     def make(subject: object) -> list[ops.Expr]:
         found = ops.Match(0, ex(subject), False)
         return [ops.Cond(found, intrinsic("matched", 1, pos=0), ex("-"), STR)]
 
-    with Twin(make, "s", regexes=[Regex("(a*)b$", groups, tables)], maxstringlen=limit) as twin:
+    with Twin(make, "s", regexes=[Regex("^(a*)b$", groups, tables)], maxstringlen=limit) as twin:
         for subject in ("", "b", "a", "a" * (limit - 2) + "b", "a" * (limit - 1)):
             twin.check(subject)
 
