@@ -5,7 +5,8 @@ on the same thread, and a thread runs one handler at a time: handlers of events 
 hit inside a handler is skipped.  The same holds for ``cpu()``.  So an array that all handlers
 access by single elements, with ``tid()`` (or ``cpu()``) in the same key part, needs no lock.
 Timers, profiles and perf events interrupt handlers of events, so they must not access it.
-Tracepoints fire on idle CPUs too, whose threads all have number 0: they may go by ``cpu()`` only.
+Tracepoints fire on idle CPUs too, whose threads all have number 0, and events of processes may
+speak of another thread than the one they fire in: these may go by ``cpu()`` only.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pystap.ir.types import Global, LocalVar
 from pystap.ir.walk import Node, blocks, operands, reachable, walk_body
 from pystap.probes.attach import ProcessEvent, SyscallEvent, Tracepoint, Uprobe
 
-_NUMBERED: Final = (SyscallEvent, Uprobe, ProcessEvent)  # their threads have distinct numbers
-_BY_CPU: Final = (*_NUMBERED, Tracepoint)
+_NUMBERED: Final = (SyscallEvent, Uprobe)  # fire in threads with numbers of their own
+_BY_CPU: Final = (*_NUMBERED, Tracepoint, ProcessEvent)
 
 _Columns: TypeAlias = frozenset[tuple[int, str]]  # key parts that name the owner, and how
 _Known: TypeAlias = dict[LocalVar, str]
