@@ -121,7 +121,12 @@ def parse_scripts(front: Front, name: str, text: str) -> list[ast.File]:
     sources = [Source(name, text)]
     for number, extra in enumerate(front.options.extra_scripts, 1):
         sources.append(Source(f"<input{number}>", extra))
-    return [front.parse(s) for s in sources]
+    files = [front.parse(s) for s in sources]
+    if front.options.args and not front.diags.errors:
+        from pystap.lang.parser import warn_unused_args
+
+        warn_unused_args(front.environment, front.diags)
+    return files
 
 
 def _analyze(front: Front, files: list[ast.File], report: PassReport) -> Program | int:

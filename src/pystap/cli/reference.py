@@ -13,6 +13,7 @@ from pystap.options import Options
 
 def run_reference(options: Options, name: str, text: str, report: PassReport) -> int:
     """Translate and interpret a script; the exit status."""
+    from pystap.backend.reference.environment import Environment
     from pystap.backend.reference.interpreter import Interpreter
     from pystap.cli.passes import Front, translate_to_ir
 
@@ -26,7 +27,8 @@ def run_reference(options: Options, name: str, text: str, report: PassReport) ->
         return 1
     report.begin()
     report.say(5, "starting run.")
-    result = Interpreter(made[1]).run()
+    environment = Environment(quiet_warnings=options.suppress_warnings)
+    result = Interpreter(made[1], environment).run()
     sys.stdout.buffer.write(result.output)
     sys.stdout.buffer.flush()
     for message in result.messages:

@@ -11,6 +11,19 @@ _UNSIGNED_MAX: Final = 2**64 - 1
 _SIGN_BIT: Final = 2**63
 
 
+def c_number(text: str) -> int | None:
+    """Value of a number as C writes it (decimal, ``0x`` or ``0`` octal) with an optional sign;
+    None for any other text."""
+    if "_" in text or text[-1:].isspace() or text[:1].isspace():
+        return None
+    for base in (0, 8):  # a leading 0 is no number to int(..., 0)
+        try:
+            return int(text, base)
+        except ValueError:
+            pass
+    return None
+
+
 def number_value(token: Token, negative: bool = False) -> int:
     """Value of a number token, wrapped to 64 bits signed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystap.diag.diagnostic import Diagnostic
+from pystap.lang.numbers import c_number
 from pystap.sema.program import GlobalSymbol
 from pystap.sema.work import Work, did_you_mean
 
@@ -56,11 +57,8 @@ def user_global(work: Work, name: str) -> GlobalSymbol | None:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        value = int(text, 0)
-    except ValueError:
-        return False
-    return -(2**63) <= value < 2**64
+    value = c_number(text)
+    return value is not None and -(2**63) <= value < 2**64
 
 
 def _error(work: Work, message: str, hint: str | None = None) -> None:
