@@ -31,6 +31,8 @@ _WARNING_LABEL: Final = " source: "
 # No line of a message is longer than this; of a longer source line the part around the caret
 # is shown.
 _WIDTH: Final = 1000
+# Of a longer chain of macro invocations, so many at each end are shown.
+_CHAIN_END: Final = 8
 
 
 def render(diag: Diagnostic, *, color: bool = False, verbose: int = 0) -> str:
@@ -201,14 +203,17 @@ def _described(token: Token, paint: _Painter) -> str:
 
 def _expansion_lines(token: Token, label: str, paint: _Painter) -> list[str]:
     """The chain of macro invocations, or of code a token was made from."""
-    lines: list[str] = []
+    blocks: list[list[str]] = []
     while token.expansion is not None:
         synthetic = token.source.kind == "synthetic"
         token = token.expansion
         origin = "in synthesized code from" if synthetic else "in expansion of macro"
-        lines.append(f"\t{origin}: {_described(token, paint)}")
-        lines += _source_lines(token, label, paint)
-    return lines
+        head = f"\t{origin}: {_described(token, paint)}"
+        blocks.append([head, *_source_lines(token, label, paint)])
+    left_out = len(blocks) - 2 * _CHAIN_END
+    if left_out > 0:
+        blocks[_CHAIN_END:-_CHAIN_END] = [[f"\t({left_out} more levels)"]]
+    return [line for block in blocks for line in block]
 
 
 def _source_lines(token: Token, label: str, paint: _Painter) -> list[str]:

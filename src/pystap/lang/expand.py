@@ -17,7 +17,7 @@ from pystap.lang.macros import Macro, MacroLibrary, redefinition
 from pystap.lang.tokens import JunkToken, Token
 
 # Macros can double their text at each level; no honest script comes near this.
-MAX_EXPANDED_TOKENS: Final = 1_000_000
+MAX_EXPANDED_TOKENS: Final = 500_000
 
 _RESUME: Final = frozenset(("probe", "global", "private", "function"))
 _NO_NAMES: Final[frozenset[str]] = frozenset()

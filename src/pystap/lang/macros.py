@@ -87,7 +87,12 @@ class MacroLibrary:
             from pystap.lang.preprocess import library_macros
 
             problems = Diagnostics()
-            macros = library_macros(read_source(path), self._env, problems)
+            try:
+                macros = library_macros(read_source(path), self._env, problems)
+            except OSError as error:
+                self._files[path] = None
+                self._diags.warn(f'macro tapset "{path}" cannot be read: {error.strerror}')
+                return None
             if problems.errors:
                 self._skip(path, problems.errors)
             else:
