@@ -185,7 +185,7 @@ def test_one_error_is_counted_in_the_singular() -> None:
 def test_similar_messages() -> None:
     diags = Diagnostics()
     for nth in range(3):
-        diags.add(Diagnostic("semantic error", "bad n", at("identifier", "n", nth)))
+        diags.add(Diagnostic("semantic error", "bad o", at("identifier", "o", nth)))
     for text in ("x", "foo"):
         diags.warn("odd", at("identifier", text))
     text = render_all(diags)

@@ -18,7 +18,7 @@ NAMES += ["gettimeofday_us", "gettimeofday_ns", "user_string", "user_string_n", 
         ("beginn", ["begin"]),
         ("bgein", ["begin"]),
         ("tiimer", ["timer"]),
-        ("prinft", ["printf", "print", "println", "sprintf"]),
+        ("prinft", ["printf", "print", "sprintf", "println"]),
         ("Pid", ["pid", "tid"]),
         ("gettimeofday_su", ["gettimeofday_us", "gettimeofday_ns"]),
         ("user_str", ["user_string", "user_string_n"]),
@@ -38,12 +38,8 @@ def test_limit_and_duplicates() -> None:
 
 
 def test_fast_on_many_candidates() -> None:
-    names = [
-        f"{a}_{b}_{n}"
-        for a in ("sys", "vfs", "tcp", "do")
-        for b in ("open", "read")
-        for n in range(1500)
-    ]
+    kinds = [f"{a}_{b}" for a in ("sys", "vfs", "tcp", "do") for b in ("open", "read")]
+    names = [f"{kind}_{n}" for kind in kinds for n in range(1500)]
     start = time.process_time()
     assert suggest("sys_opne_77", names)[0] == "sys_open_77"
     assert time.process_time() - start < 1
