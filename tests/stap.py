@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -9,8 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pystap.kernel.bpf import BpfError, bpf, pack
+
 ROOT = Path(__file__).resolve().parents[1]
 STAP = ROOT / ".venv" / "bin" / "stap"
+_BY_ID = {"prog_id": 13, "map_id": 14, "link_id": 30}  # key in fdinfo, BPF_*_GET_FD_BY_ID
 
 
 class Done:
@@ -62,19 +66,26 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def bpf_objects() -> tuple[int, int]:
-    """How many BPF programs and maps other than the system's own exist now, by pystap's names.
+class BpfObjects:
+    """The BPF programs, maps and links that a process holds, by the kernel's ids."""
 
-    Counted through /proc/*/fdinfo: an object lives as long as a descriptor (or a pin, of which
-    pystap makes none) holds it.
-    """
-    programs = maps = 0
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    def __init__(self, pid: int) -> None:
+        self.ids: set[tuple[str, int]] = set()
+        for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+            for line in info.read_text().splitlines():
+                key, _, value = line.partition(":")
+                if key in _BY_ID:
+                    self.ids.add((key, int(value)))
+
+    def alive(self) -> set[tuple[str, int]]:
+        """Those that still exist in the kernel."""
+        return {one for one in self.ids if self._exists(*one)}
+
+    def _exists(self, kind: str, number: int) -> bool:
         try:
-            for fd in os.scandir(f"/proc/{pid}/fd"):
-                target = os.readlink(fd.path)
-                programs += target.endswith("bpf-prog")
-                maps += target.endswith("bpf-map")
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-    return programs, maps
+            os.close(bpf(_BY_ID[kind], pack("III", number, 0, 0)))
+        except BpfError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+        return True

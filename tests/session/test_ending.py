@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stap import STAP, bpf_objects, stap, started, wait_for
+from stap import STAP, BpfObjects, stap, started, wait_for
 
 TICKING = (
     'probe begin { println("ready") } probe timer.ms(50) { println("tick") } '
@@ -46,17 +46,22 @@ def test_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
 
 
 def test_nothing_stays_after_sigkill(tmp_path: Path) -> None:
-    before = bpf_objects()
     out = tmp_path / "out"
     script = (
-        TICKING
-        + ' global n probe syscall.getppid { n++ } probe kernel.trace("sched_switch") { n++ }'
+        TICKING + " global n probe syscall.getppid { n++ } probe timer.profile { n++ } "
+        'probe kernel.trace("sched_switch") { n++ } '
+        'probe process("/lib/x86_64-linux-gnu/libc.so.6").function("malloc") { n++ }'
     )
     with started("-e", script, out=out) as process:
-        assert bpf_objects() > before
+        objects = BpfObjects(process.pid)
+        kinds = [kind for kind, _ in objects.ids]
+        assert kinds.count("prog_id") >= 5
+        assert kinds.count("map_id") >= 3
+        assert kinds.count("link_id") >= 4
+        assert objects.alive() == objects.ids
         process.kill()
         process.wait()
-    wait_for(lambda: bpf_objects() == before)
+    wait_for(lambda: not objects.alive())
 
 
 def test_timeout() -> None:
