@@ -33,24 +33,37 @@ _REGISTERS_IN_ARGUMENT: Final = 0  # of sys_enter and sys_exit: the pointer to p
 class Event:
     """The event of a program: ``pointer`` is what the kernel passes to it."""
 
-    __slots__ = ("_registers", "b", "kind", "pointer")
+    __slots__ = ("_registers", "_word", "b", "kind", "pointer")
 
     def __init__(self, kind: ProgramKind, b: FunctionBuilder, pointer: Value) -> None:
         self.kind = kind
         self.b = b
         self.pointer = pointer
         self._registers: Value | None = None
+        self._word: Value | None = None
 
     def value(self, name: str, index: int) -> Value:
         """Emit the reading of a value."""
         b = self.b
         if name == "arg":
-            return b.load("i64", self.pointer, 8 * index)
+            return self._as_number(b.load("i64", self.pointer, 8 * index))
         if self.kind in ("sys_enter", "sys_exit"):
             return self._of_system_call(name, index)
         if self.kind in ("session", "tp_btf"):
             return b.const("i64", 0)  # nothing was interrupted or probed that has registers
         return self._of_registers(name, index)
+
+    def _as_number(self, value: Value) -> Value:
+        """The same value as a number for the verifier, too.
+
+        It forbids most arithmetic on what it knows to be a pointer; turning the bytes round makes
+        it forget, and LLVM keeps both turns when memory that it must not know lies between.
+        """
+        b = self.b
+        if self._word is None:
+            self._word = b.alloca("i64")
+        b.store(b.bswap(value), self._word, volatile=True)
+        return b.bswap(b.load("i64", self._word, volatile=True))
 
     def register(self, offset: int) -> Value:
         """A field of the registers at hand, by its offset in struct pt_regs."""
