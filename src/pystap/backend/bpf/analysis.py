@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from pystap.backend.bpf.layout import CALL_SLOTS, round_up
+from pystap.backend.bpf.layout import CALL_SLOTS, round_up, string_item_size
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.ir.walk import reachable, walk_body
@@ -76,7 +76,7 @@ class Analysis:
         self._foreach: dict[int, int] = {}
         self.calls: dict[int, int] = {}  # id of a function: number of call sites
         self.max_string = round_up(module.limits.maxstringlen)
-        self.largest_item = _ERROR_ITEM + round_up(4 + self.max_string) + 8
+        self.largest_item = _ERROR_ITEM + string_item_size(self.max_string) + 8
         bodies: list[Handler | Function] = [*module.handlers, *module.functions]
         for body in bodies:
             self.facts(body)
@@ -181,7 +181,7 @@ class Analysis:
     def _note_item(self, args: list[ops.Expr]) -> None:
         size = 8
         for arg in args:
-            size += round_up(4 + self.max_string) if ops.type_of(arg) is Ty.STR else 8
+            size += string_item_size(self.max_string) if ops.type_of(arg) is Ty.STR else 8
         self.largest_item = max(self.largest_item, size)
 
     def _note_intrinsic(self, facts: Facts, e: ops.Intrinsic) -> None:

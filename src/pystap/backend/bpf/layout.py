@@ -49,6 +49,15 @@ def round_up(size: int, unit: int = WORD) -> int:
     return -(-size // unit) * unit
 
 
+def string_item_size(bound: int) -> int:
+    """Most bytes of output that a string of at most ``bound`` bytes with its NUL takes.
+
+    Its length comes first and the next value is aligned.  The verifier forgets that aligning down
+    makes a number less, so there is room for that, too.
+    """
+    return round_up(4 + 7 + bound)
+
+
 def encode(value: str, limit: int) -> bytes:
     """The bytes of a literal, cut to ``limit`` with the NUL, which is added."""
     data = value.encode("latin-1")[: limit - 1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.artifact import CONTROL_LOST, LEVELS
-from pystap.backend.bpf.layout import round_up
+from pystap.backend.bpf.layout import string_item_size
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.output.formats import ITEM_EXIT, RECORD_MORE
@@ -62,11 +62,6 @@ def append_string(s: Scope, item: Value, at: Value, source: Value, bound: int) -
     return at + ((length + 11) & -8)
 
 
-def string_size(bound: int) -> int:
-    """Most bytes a string argument takes."""
-    return round_up(4 + bound)
-
-
 @emit.emits_statement(ops.Emit)
 def _emit(s: Scope, e: ops.Emit) -> None:
     number = s.u.format(e.format)
@@ -75,7 +70,7 @@ def _emit(s: Scope, e: ops.Emit) -> None:
     for arg in e.args:
         if ops.type_of(arg) is Ty.STR:
             text = strings.reference(s, arg)
-            most += string_size(text.bound)
+            most += string_item_size(text.bound)
             arguments.append(text)
         else:
             most += 8

@@ -8,6 +8,7 @@ from pystap.backend.bpf import emit, helpers, layout, output, strings
 from pystap.backend.bpf.artifact import CONTROL_STATE, STATE_ERROR, STATE_STOPPING
 from pystap.backend.bpf.errors import error_text, raise_text, raise_uncatchable
 from pystap.backend.bpf.intrinsics import long
+from pystap.backend.bpf.layout import string_item_size
 from pystap.backend.bpf.strings import Room
 from pystap.output.formats import ITEM_SYSTEM, ITEM_WARN
 
@@ -28,7 +29,7 @@ def _error(s: Scope, e: ops.Intrinsic) -> Value:
 @long("warn", "system")
 def _text_item(s: Scope, e: ops.Intrinsic) -> Value:
     text = strings.reference(s, e.args[0])
-    item = output.begin_item(s, 8 + output.string_size(text.bound))
+    item = output.begin_item(s, 8 + string_item_size(text.bound))
     end = output.append_string(s, item, s.b.const("i64", 8), text.ptr, text.bound)
     output.end_item(s, ITEM_WARN if e.name == "warn" else ITEM_SYSTEM, item, end)
     s.set_header(layout.WAKE, 1)
