@@ -58,17 +58,14 @@ def _cgroup(s: Scope, _e: ops.Intrinsic) -> Value:
 @string("execname")
 def _execname(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
     b = s.b
-    if room.size == COMM_SIZE or (room.size > COMM_SIZE and not room.pad):
+    if room.size >= COMM_SIZE:
+        if room.pad:  # not every kernel fills the rest with zeros
+            strings.fill_zero(s, room.ptr, room.size)
         b.helper(helpers.GET_CURRENT_COMM, "i64", room.ptr, COMM_SIZE)
         return
     comm = b.alloca(f"[{COMM_SIZE} x i8]", align=8)
     b.helper(helpers.GET_CURRENT_COMM, "i64", comm, COMM_SIZE)
-    if room.size > COMM_SIZE:
-        for at in range(0, COMM_SIZE, 8):
-            b.store(b.load("i64", comm, at), room.ptr, at)
-        strings.fill_zero(s, b.at(room.ptr, COMM_SIZE), room.size - COMM_SIZE)
-    else:
-        strings.copy(s, Text(comm, COMM_SIZE, COMM_SIZE), room)
+    strings.copy(s, Text(comm, COMM_SIZE, COMM_SIZE), room)
 
 
 @long("uaddr")
