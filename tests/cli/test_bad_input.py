@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -102,14 +101,39 @@ def test_semantic_errors(script: str, words: list[str]) -> None:
     refused(stap("-e", script), *words, "Pass 2: analysis failed.")
 
 
-def test_kernel_without_btf() -> None:
-    script = 'probe kernel.trace("sched_switch") { println($next->pid) }'
-    done = subprocess.run(
-        [STAP, "--disable-cache", "-e", script],
-        capture_output=True,
-        env={**os.environ, "PYSTAP_BTF": "/no/such/btf"},
-    )
-    refused(Done(done.stdout, done.stderr, done.returncode), "BTF", "CONFIG_DEBUG_INFO_BTF")
+def in_namespace(setup: str, *words: str) -> Done:
+    """Run ``stap`` after ``setup`` in a mount namespace of its own."""
+    shell = ["unshare", "-m", "sh", "-c", f'{setup} && exec "$@"', "sh", str(STAP), *words]
+    done = subprocess.run(shell, capture_output=True, timeout=60)
+    return Done(done.stdout, done.stderr, done.returncode)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'probe kernel.trace("sched_switch") { println($next->pid) }',
+        "probe syscall.getppid { println(pid()) }",
+        "probe begin { println(task_pid(task_current())) exit() }",
+    ],
+)
+def test_kernel_without_btf(tmp_path: Path, script: str) -> None:
+    hide = f"mount --bind {tmp_path} /sys/kernel/btf"
+    done = in_namespace(hide, "--disable-cache", "-e", script)
+    refused(done, "semantic error", "BTF", "CONFIG_DEBUG_INFO_BTF")
+
+
+def test_no_btf_is_needed_where_nothing_asks_for_it(tmp_path: Path) -> None:
+    hide = f"mount --bind {tmp_path} /sys/kernel/btf"
+    script = 'probe begin { println("hello") exit() }'
+    done = in_namespace(hide, "--disable-cache", "-e", script)
+    assert (done.out, done.err, done.status) == ("hello\n", "", 0)
+
+
+def test_tracefs_not_mounted() -> None:
+    hide = "{ umount /sys/kernel/tracing /sys/kernel/debug/tracing 2>/dev/null || true; }"
+    script = 'probe kernel.trace("sched:sched_switch") { println($$name) exit() }'
+    done = in_namespace(hide, "--disable-cache", "-e", script)
+    assert (done.out, done.status) == ("sched_switch\n", 0)
 
 
 @pytest.mark.parametrize(

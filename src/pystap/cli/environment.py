@@ -76,10 +76,8 @@ def _btf_opener(directory: str) -> Callable[[], Btf]:
             from pathlib import Path
 
             from pystap.debuginfo.btf import Btf
-            from pystap.debuginfo.btffile import KERNEL_BTF
 
-            path = os.environ.get("PYSTAP_BTF") or KERNEL_BTF
-            opened.append(Btf.open(Path(directory), str(path)))
+            opened.append(Btf.open(Path(directory)))
         return opened[0]
 
     return open_btf

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def list_points(options: Options) -> int:
     """Print what was asked for; 0 if there was anything."""
     from pystap.cli.passes import Front, missing_btf
-    from pystap.debuginfo.btf import BtfMissing
+    from pystap.debuginfo.btffile import BtfMissing
 
     front = Front(options)
     lines: list[str] = []

@@ -130,7 +130,7 @@ def parse_scripts(front: Front, name: str, text: str) -> list[ast.File]:
 
 
 def _analyze(front: Front, files: list[ast.File], report: PassReport) -> Program | int:
-    from pystap.debuginfo.btf import BtfMissing
+    from pystap.debuginfo.btffile import BtfMissing
     from pystap.sema.analyze import analyze
 
     report.begin()
@@ -168,6 +168,7 @@ def _compile(module: Module, front: Front, report: PassReport) -> Artifact | Non
     from pystap.backend.bpf.compile import compile_module
     from pystap.backend.bpf.facts import CompileError
     from pystap.cli.environment import kernel_facts
+    from pystap.debuginfo.btffile import BtfMissing
 
     try:
         return compile_module(module, kernel_facts(front.probe_env))
@@ -175,6 +176,8 @@ def _compile(module: Module, front: Front, report: PassReport) -> Artifact | Non
         front.diags.add(error.diagnostic)
     except CompileError as error:
         front.diags.add(Diagnostic("semantic error", str(error)))
+    except BtfMissing as error:
+        front.diags.add(missing_btf(error))
     front.print_diagnostics(report.verbose[3])
     report.failed(4)
     return None
