@@ -17,7 +17,7 @@ test: setup
 	$(PY) -m ruff check src tests tools bench
 	$(PY) -m ruff format --check src tests tools bench
 	$(PY) -m mypy
-	$(PY) -m pytest tests
+	$(PY) -m pytest -n 2 tests
 
 bench: setup
 	sh tools/install_peers.sh
