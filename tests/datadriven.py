@@ -12,7 +12,8 @@ A file looks like this (text before the first case is a comment)::
 ``[case NAME]`` starts a case; its text is section ``input``.  ``[SECTION]`` or
 ``[SECTION ARGUMENT]`` starts another section, keyed by all that stands in the brackets; which
 sections exist is up to the test.  A line of a section that itself looks like such a mark is
-written with a backslash before its bracket (and one more where it has some already).  Blank lines at the end of a section do not count.
+written with a backslash before its bracket (and one more where it has some already).  Blank
+lines at the end of a section do not count.
 
 Use in a test::
 
