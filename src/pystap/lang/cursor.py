@@ -139,12 +139,12 @@ class Cursor:
             value = "".join(parts)
         return ast.String(tok=token, value=value)
 
-    def literal_number(self) -> ast.Number:
+    def literal_number(self, message: str = "expected number") -> ast.Number:
         """A number literal with an optional minus."""
         token = self.tokens[self.at]
         negative = self.accept("-") is not None
         if self.keys[self.at] != NUMBER:
-            raise self.error("expected number")
+            raise self.error(message)
         value = number_value(self.take(), negative)
         return ast.Number(tok=token, value=value)
 
@@ -153,6 +153,4 @@ class Cursor:
         key = self.keys[self.at]
         if key == STRING:
             return self.string()
-        if key not in (NUMBER, "-"):
-            raise self.error("expected literal string or number")
-        return self.literal_number()
+        return self.literal_number("expected literal string or number")

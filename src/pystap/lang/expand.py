@@ -321,3 +321,5 @@ def _skip_definition(frame: _Frame, begin: int) -> None:
             frame.at = at
             return
         at += 1
+    if begin < frame.at and _is_operator(tokens[frame.at - 1], "}"):
+        frame.at -= 1  # more likely the end of what is around

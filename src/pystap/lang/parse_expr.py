@@ -253,7 +253,7 @@ class ExpressionParser(AtOperatorParser):
             args.append(self.assignment())
         self.depth -= 1
         if self.keys[self.at] != ")":
-            raise self.error("expected ',' or ')'")
+            raise self.error("expected one of ') ,'")
         self.at += 1
         return args
 
@@ -295,7 +295,7 @@ class ExpressionParser(AtOperatorParser):
             call.args.append(self.assignment())
         self.depth -= 1
         if self.keys[self.at] != ")":
-            raise self.error("expected ',' or ')'")
+            raise self.error("expected one of ', )'")
         self.at += 1
         return call
 

@@ -53,9 +53,7 @@ class PointParser(StatementParser):
         while self.accept(","):
             result += self.points()
         self.depth -= 1
-        if self.keys[self.at] != "}":
-            raise self.error("expected one of ', { } = +='")
-        self.at += 1
+        self.expect("}")
         return result
 
     def join(self, heads: list[ast.ProbePoint], tails: list[ast.ProbePoint]) -> None:
