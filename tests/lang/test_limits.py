@@ -16,8 +16,8 @@ from pystap.lang.printer import print_file
 from pystap.lang.source import Source
 from pystap.lang.visit import clone, same_tree, transform
 
-MANY = 100_000
-MORE = 10_000
+MANY = 30_000
+MORE = 5_000
 FITS = MAX_DEPTH - 100
 
 TOO_DEEP = "too deeply nested"

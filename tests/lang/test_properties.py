@@ -25,7 +25,7 @@ WORDS = ("probe ", "function ", "global ", " in ", "if (", "@hist_log(", "@cast(
 FRAGMENTS = st.sampled_from([*MARKS.split(), *WORDS])
 allow_deep_trees()  # here, for Hypothesis minds that a test changes the recursion limit
 SLOW = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
