@@ -6,7 +6,10 @@ import pytest
 
 from inprocess import stap
 
-END = " probe timer.ms(300) { exit() } probe end { println(count || a[1] ? 1 : 0) }"
+END = (
+    " probe begin { a[1] = 0 } probe timer.ms(300) { exit() } "
+    "probe end { println(count || a[1] ? 1 : 0) }"
+)
 
 
 @pytest.mark.parametrize(

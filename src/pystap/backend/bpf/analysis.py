@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf.layout import CALL_SLOTS, round_up, string_item_size
+from pystap.backend.bpf.strings import dump_size
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.ir.walk import reachable, walk_body
@@ -181,7 +182,10 @@ class Analysis:
     def _note_item(self, args: list[ops.Expr]) -> None:
         size = 8
         for arg in args:
-            size += string_item_size(self.max_string) if ops.type_of(arg) is Ty.STR else 8
+            if ops.type_of(arg) is Ty.STR:
+                size += string_item_size(max(self.max_string, dump_size(arg)))
+            else:
+                size += 8
         self.largest_item = max(self.largest_item, size)
 
     def _note_intrinsic(self, facts: Facts, e: ops.Intrinsic) -> None:

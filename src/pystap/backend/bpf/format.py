@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.escapes import ESCAPE_CHARACTER, ESCAPE_STRING, escape_function
-from pystap.backend.bpf.strings import Builder, Room, Text
+from pystap.backend.bpf.strings import Builder, Bytes, Room, Text
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.output.formats import STAR, Directive
@@ -48,9 +48,14 @@ def _sprint(s: Scope, e: ops.Sprint, room: Room) -> None:
         if precision is None:
             precision = -1
         value = next(rest)
-        assert not isinstance(width, Text)
-        assert not isinstance(precision, Text)
-        if isinstance(value, Text):
+        assert not isinstance(width, Text | Bytes)
+        assert not isinstance(precision, Text | Bytes)
+        if isinstance(value, Bytes):
+            from pystap.backend.bpf.dumps import append_to_builder
+
+            width = _signed_width(s, directive, width)
+            append_to_builder(s, value, width, hexadecimal=directive.conv == "M")
+        elif isinstance(value, Text):
             _append_text(s, builder, directive, value, width, precision)
         else:
             _append_long(s, directive, value, width, precision)
@@ -59,11 +64,16 @@ def _sprint(s: Scope, e: ops.Sprint, room: Room) -> None:
     builder.finish(room)
 
 
-def _argument(s: Scope, arg: ops.Expr, count: int) -> Callable[[], Value | Text]:
+def _argument(s: Scope, arg: ops.Expr, count: int) -> Callable[[], Value | Text | Bytes]:
     """Emit an argument; what gives its value when it is formatted.
 
     Of many arguments the longs are kept in the frame: the stack has no room for them.
     """
+    if strings.dump_size(arg) >= 0:
+        from pystap.backend.bpf.dumps import read
+
+        dump = read(s, arg)
+        return lambda: dump
     if ops.type_of(arg) is Ty.STR:
         text = strings.reference(s, arg)
         return lambda: text
@@ -78,8 +88,7 @@ def _argument(s: Scope, arg: ops.Expr, count: int) -> Callable[[], Value | Text]
 def _append_text(
     s: Scope, builder: Builder, d: Directive, text: Text, width: Operand, precision: Operand
 ) -> None:
-    plain = width == 0 and precision == -1
-    if plain and d.conv != "M" and d.flag != "#":
+    if width == 0 and precision == -1 and d.flag != "#":
         builder.append(text)
         return
     u = s.u

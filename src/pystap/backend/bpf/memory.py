@@ -17,7 +17,7 @@ READ_STRING: Final = {
     "kernel": helpers.PROBE_READ_KERNEL_STR,
     "user": helpers.PROBE_READ_USER_STR,
 }
-_FAULTS: Final = {"kernel": errors.KERNEL_READ_FAULT, "user": errors.USER_READ_FAULT}
+FAULTS: Final = {"kernel": errors.KERNEL_READ_FAULT, "user": errors.USER_READ_FAULT}
 
 
 def read_bytes(s: Scope, space: str, size: int, address: Value) -> tuple[Value, Value]:
@@ -36,7 +36,7 @@ def _load(s: Scope, e: ops.Load) -> Value:
     result, word = read_bytes(s, e.space, e.size, address)
     if e.pos >= 0:
         with b.if_(result.ne(0)):
-            raise_error(s, _FAULTS[e.space], e.pos, address)
+            raise_error(s, FAULTS[e.space], e.pos, address)
     bits = e.bit_size or e.size * 8
     if bits == 64:
         return word

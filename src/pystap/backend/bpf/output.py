@@ -16,7 +16,7 @@ from pystap.output.formats import ITEM_EXIT, RECORD_MORE
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
-    from pystap.backend.bpf.strings import Text
+    from pystap.backend.bpf.strings import Bytes, Text
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -65,10 +65,16 @@ def append_string(s: Scope, item: Value, at: Value, source: Value, bound: int) -
 @emit.emits_statement(ops.Emit)
 def _emit(s: Scope, e: ops.Emit) -> None:
     number = s.u.format(e.format)
-    arguments: list[Value | Text] = []
+    arguments: list[Value | Text | Bytes] = []
     most = 8
     for arg in e.args:
-        if ops.type_of(arg) is Ty.STR:
+        if strings.dump_size(arg) >= 0:
+            from pystap.backend.bpf import dumps
+
+            dump = dumps.read(s, arg)
+            most += string_item_size(dump.most)
+            arguments.append(dump)
+        elif ops.type_of(arg) is Ty.STR:
             text = strings.reference(s, arg)
             most += string_item_size(text.bound)
             arguments.append(text)
@@ -79,7 +85,12 @@ def _emit(s: Scope, e: ops.Emit) -> None:
     at: Value = s.b.const("i64", 8)
     fixed = 8  # offset while no string came yet
     for argument in arguments:
-        if isinstance(argument, strings.Text):
+        if isinstance(argument, strings.Bytes):
+            from pystap.backend.bpf import dumps
+
+            at = dumps.append_to_item(s, item, at, argument)
+            fixed = -1
+        elif isinstance(argument, strings.Text):
             at = append_string(s, item, at, argument.ptr, argument.bound)
             fixed = -1
         elif fixed >= 0:

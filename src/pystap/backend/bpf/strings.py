@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
+LARGEST_DUMP = 4096  # a page: most raw bytes that one directive prints
 _INLINE_LITERAL = 64  # longest literal (with NUL) stored as immediate words
 _INLINE_COPY = 128  # most bytes copied or cleared word by word
 
@@ -26,6 +27,22 @@ class Text(NamedTuple):
     ptr: Value
     bound: int
     readable: int
+
+
+class Bytes(NamedTuple):
+    """Raw bytes in memory, NULs included: ``size`` of them, at most ``most``."""
+
+    ptr: Value
+    size: Value
+    most: int
+
+
+def dump_size(expr: ops.Expr) -> int:
+    """Most bytes an argument has that is printed as raw bytes; -1 for any other argument."""
+    if not isinstance(expr, ops.Intrinsic) or expr.name not in ("kernel_bytes", "user_bytes"):
+        return -1
+    count = expr.args[1]
+    return min(max(count.value, 0), LARGEST_DUMP) if isinstance(count, ops.Const) else LARGEST_DUMP
 
 
 class Room(NamedTuple):
