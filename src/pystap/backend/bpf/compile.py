@@ -60,7 +60,7 @@ def _programs(unit: Unit, obj: BpfObject, entries: list[Entry]) -> list[ProgramS
         code = linked[entry.function]
         programs.append(
             ProgramSpec(
-                f"probe_{entry.probes[0]}",
+                entry.function.replace(".", "_"),
                 entry.type,
                 entry.expected_attach,
                 _with_probe(code, entry.probe),
