@@ -10,9 +10,11 @@ import struct
 
 from pystap.kernel.bpf import (
     F_MULTI_RETURN,
+    ITER_CREATE,
     LINK_CREATE,
     PERF_EVENT,
     RAW_TRACEPOINT_OPEN,
+    TRACE_ITER,
     TRACE_KPROBE_MULTI,
     TRACE_UPROBE_MULTI,
     Handle,
@@ -58,6 +60,24 @@ def attach_tracing(program_fd: int, attach_type: int, cookie: int = 0) -> Link:
 def attach_perf_event(program_fd: int, event_fd: int, cookie: int = 0) -> Link:
     """Attach to an open perf event; the event must stay open as long as the link."""
     return Link(bpf(LINK_CREATE, pack("IIIIQ", program_fd, event_fd, PERF_EVENT, 0, cookie)))
+
+
+def run_iterator(program_fd: int) -> bytes:
+    """Run a loaded iterator program over everything its iterator visits; what it wrote."""
+    written: list[bytes] = []
+    attr = pack("IIIIQI4x", program_fd, 0, TRACE_ITER, 0, 0, 0)
+    with (
+        Link(bpf(LINK_CREATE, attr)) as link,
+        Handle(bpf(ITER_CREATE, pack("II", link.fd, 0))) as run,
+    ):
+        while True:
+            try:
+                data = os.read(run.fd, 4096)
+            except BlockingIOError:  # many visits and nothing written yet: the kernel took a break
+                continue
+            if not data:
+                return b"".join(written)
+            written.append(data)
 
 
 def attach_kprobe_multi(

@@ -7,7 +7,12 @@ whatever happens to the process.
 from __future__ import annotations
 
 from pystap.kernel.bpf import BpfError, Handle
-from pystap.kernel.links import attach_perf_event, attach_raw_tracepoint, attach_tracing
+from pystap.kernel.links import (
+    attach_perf_event,
+    attach_raw_tracepoint,
+    attach_tracing,
+    run_iterator,
+)
 from pystap.probes.attach import PerfEvent, Profile, Timer, Uprobe
 
 TYPE_CHECKING = False
@@ -84,6 +89,12 @@ def _attach_raw(_where: Attach, spec: ProgramSpec, program: Program, attached: A
     attached.add(attach_raw_tracepoint(program.fd, spec.target))
 
 
+def _run_iterator(
+    _where: Attach, _spec: ProgramSpec, program: Program, _attached: Attached
+) -> None:
+    run_iterator(program.fd)
+
+
 def _attach_timer(where: Attach, _spec: ProgramSpec, program: Program, attached: Attached) -> None:
     from pystap.kernel.cpu import online_cpus
     from pystap.kernel.perf import open_clock
@@ -144,6 +155,7 @@ def _attach_uprobes(
 _ATTACHERS: dict[str, Callable[[Attach, ProgramSpec, Program, Attached], None]] = {
     "tp_btf": _attach_tracing,
     "raw_tp": _attach_raw,
+    "iterator": _run_iterator,
     "timer": _attach_timer,
     "profile": _attach_profile,
     "perf": _attach_perf,

@@ -11,8 +11,10 @@ from pystap.backend.bpf.artifact import (
     CONTEXT_SKIP_LOCK,
     CONTEXT_SKIP_REENTRANT,
     CONTROL_ERRORS,
+    CONTROL_HELD,
     CONTROL_LOST,
     CONTROL_STATE,
+    CONTROL_UNWATCHED,
     LEVEL_SESSION,
     LEVELS,
     STATE_ERROR,
@@ -78,6 +80,7 @@ class Session:
         self._attached: list[Attached] = []
         self._timers = TimerQueue([], self._run_program)
         fill_control(loaded, target, hz)
+        loaded.control[CONTROL_HELD] = int(command is not None)
 
     # --- the whole run ----------------------------------------------------------------------
 
@@ -268,6 +271,12 @@ class Session:
             self.output.complain(
                 f"WARNING: There were {lost} transport failures. "
                 f"Try stap -s to increase the buffer size from {size}."
+            )
+
+        unwatched = self.loaded.control[CONTROL_UNWATCHED]
+        if unwatched:
+            self.output.complain(
+                f"WARNING: {unwatched} processes or threads were not watched: there were too many."
             )
 
     def _skipped(self) -> int:

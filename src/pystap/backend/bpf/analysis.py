@@ -10,6 +10,7 @@ from pystap.backend.bpf.strings import dump_size
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.ir.walk import reachable, walk_body
+from pystap.probes.attach import ProcessEvent
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function, Handler, Module
@@ -25,6 +26,8 @@ _EVENT_INTRINSICS: Final = {
     "reg": "reg",
 }  # fmt: skip
 _EVENT_INDEXES: Final = {"funcarg": 6, "reg": 17}
+# Those that need the task a handler is about where that may not be the current one.
+_OF_TASK: Final = frozenset(("pid", "tid", "task_current", "in_target"))
 
 
 class Facts:
@@ -74,6 +77,11 @@ class Analysis:
         self._facts: dict[int, Facts] = {}
         self._own_facts: dict[int, Facts] = {}
         self._module = module
+        # Whether there are handlers about a task that is not the current one.
+        self.other_tasks = any(
+            isinstance(p.attach, ProcessEvent) and p.attach.edge.endswith("begin")
+            for p in module.probes
+        )
         self._foreach: dict[int, int] = {}
         self.calls: dict[int, int] = {}  # id of a function: number of call sites
         self.max_string = round_up(module.limits.maxstringlen)
@@ -195,6 +203,8 @@ class Analysis:
         facts.fails |= info.fallible
         facts.prints |= e.name in ("warn", "exit", "abort", "system")
         kind = _EVENT_INTRINSICS.get(e.name)
+        if self.other_tasks and e.name in _OF_TASK:
+            kind = "task"
         if kind is None:
             return
         indexes = range(1)

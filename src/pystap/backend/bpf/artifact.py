@@ -23,6 +23,8 @@ CONTROL_HZ: Final = 6
 CONTROL_CYCLES_PER_US: Final = 7  # scale for get_cycles where no counter can be read
 CONTROL_LOST: Final = 8  # records the ring buffer had no room for
 CONTROL_CUT: Final = 9  # output truncated within a handler
+CONTROL_HELD: Final = 11  # 1 when target() is the command of -c, which is held at first
+CONTROL_UNWATCHED: Final = 12  # processes and threads there was no room to watch
 CONTROL_TZ_NAME: Final = 16  # name of the time zone: NUL-terminated text over CONTROL_NAME_WORDS
 CONTROL_MODULE_NAME: Final = 24  # module_name(), likewise
 CONTROL_NAME_WORDS: Final = 8
@@ -73,7 +75,8 @@ class ProgramSpec(NamedTuple):
 
     ``fixups`` are (instruction index, map index): the session writes the map's fd there.
     ``attach`` is one of "session" (run by BPF_PROG_TEST_RUN), "timer" (perf clock on one cpu),
-    "profile", "perf", "tp_btf", "raw_tp", "uprobe", "uretprobe"; ``target`` names the
+    "profile", "perf", "tp_btf", "raw_tp", "uprobe", "uretprobe", "iterator" (run once over all
+    that the kernel iterates over, when everything else is attached); ``target`` names the
     tracepoint; ``probes`` are the indexes (Artifact.probes) it serves.  A program of attach
     "session" serves one probe; "uprobe" programs serve many, told apart by the attach cookie
     (the probe index).

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pystap.backend.bpf import dispatch, helpers
+from pystap.backend.bpf import dispatch, helpers, process_events, process_table
 from pystap.backend.bpf.context_values import ProgramKind
+from pystap.backend.bpf.facts import CompileError
 from pystap.backend.bpf.levels import SLOW_TIMER_NS, level_of
 from pystap.backend.bpf.programs import PROBE_INDEX_CALL, check_running, emit_handler
 from pystap.probes.attach import (
     PerfEvent,
+    ProcessEvent,
     Profile,
     SessionEvent,
     SyscallEvent,
@@ -20,10 +22,12 @@ from pystap.probes.attach import (
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit
+    from pystap.backend.llvm.builder import FunctionBuilder
     from pystap.ir.module import Probe
 
 _KPROBE, _PERF_EVENT, _TRACING, _SYSCALL = 2, 7, 26, 31
 _TRACE_RAW_TP: Final = 23
+_TRACE_ITER: Final = 28
 
 
 class Entry(NamedTuple):
@@ -45,9 +49,12 @@ class Entry(NamedTuple):
 
 
 def emit_programs(unit: Unit) -> list[Entry]:
-    """Emit the code of all probes of the module."""
+    """Emit the code of all probes of the module.
+
+    Raises :class:`CompileError` for a probe that cannot be attached.
+    """
     entries: list[Entry] = []
-    uprobes: dict[tuple[int, int, bool], list[int]] = {}
+    uprobes: dict[tuple[int, int, bool, int, bool], list[int]] = {}
     for index, probe in enumerate(unit.module.probes):
         match probe.attach:
             case SessionEvent("never"):
@@ -64,10 +71,11 @@ def emit_programs(unit: Unit) -> list[Entry]:
                 entries.append(_perf(unit, index, probe, "perf"))
             case Tracepoint():
                 entries.append(_tracepoint(unit, index, probe))
-            case Uprobe(is_return=is_return):
-                uprobes.setdefault((probe.handler, probe.condition, is_return), []).append(index)
-            case _:
-                pass
+            case Uprobe(is_return=is_return, pid=pid, target_only=target):
+                key = (probe.handler, probe.condition, is_return, pid, target)
+                uprobes.setdefault(key, []).append(index)
+            case SyscallEvent() | ProcessEvent():
+                pass  # below, those that share a program together
     entries += [_uprobe(unit, indexes) for indexes in uprobes.values()]
     for edge in ("enter", "exit"):
         calls = [
@@ -77,7 +85,18 @@ def emit_programs(unit: Unit) -> list[Entry]:
         ]
         if calls:
             entries.append(_system_calls(unit, edge, calls))
+    entries += _processes(unit)
+    _check_all_served(unit, entries)
     return entries
+
+
+def _check_all_served(unit: Unit, entries: list[Entry]) -> None:
+    """A probe that no program serves would be silently without effect."""
+    served = {index for entry in entries for index in entry.probes}
+    for index, probe in enumerate(unit.module.probes):
+        if index not in served and probe.attach != SessionEvent("never"):
+            kind = type(probe.attach).__name__
+            raise CompileError(f"the bpf runtime cannot attach {probe.point} ({kind})")
 
 
 def _shared(unit: Unit, kind: ProgramKind, index: int, probe: Probe, *, check: bool) -> str:
@@ -124,10 +143,48 @@ def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
     name = f"probe.{indexes[0]}"
     with unit.m.function(name, "i64", [("ptr", "event")]) as b:
         check_running(unit, b)
+        _check_process(unit, b, probe.attach)
         number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0])
         emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
         b.ret(0)
     return Entry(name, _KPROBE, kind, tuple(indexes))
+
+
+def _check_process(unit: Unit, b: FunctionBuilder, where: Uprobe) -> None:
+    """Emit the end of the program unless the probe is about the current process.
+
+    The kernel goes by memory, which a process may share with one it has just started.
+    """
+    if not (where.pid or where.target_only):
+        return
+    tgid = b.helper(helpers.GET_CURRENT_PID_TGID, "i64") >> 32
+    if where.pid:
+        with b.if_(tgid.ne(where.pid)):
+            b.ret(0)
+    if where.target_only:
+        with b.if_(process_table.belongs_to_target(unit, b, tgid).eq(0)):
+            b.ret(0)
+
+
+def _processes(unit: Unit) -> list[Entry]:
+    """Programs that follow processes, the one that looks for those there are last."""
+    probes = [
+        i
+        for i, p in enumerate(unit.module.probes)
+        if isinstance(p.attach, ProcessEvent)
+        or (isinstance(p.attach, Uprobe) and p.attach.target_only)
+    ]
+    entries = []
+    for function, target in process_events.emit_process_programs(unit):
+        served = tuple(probes) or (0,)
+        if target == process_events.TASK_ITERATOR:
+            found = unit.facts.function(target)
+            entry = Entry(function, _TRACING, "iterator", served, -1, _TRACE_ITER, target, found)
+        else:
+            found = unit.facts.tracepoint(target).btf_id
+            entry = Entry(function, _TRACING, "tp_btf", served, -1, _TRACE_RAW_TP, target, found)
+        entries.append(entry)
+    return entries
 
 
 def _system_calls(unit: Unit, edge: str, indexes: list[int]) -> Entry:

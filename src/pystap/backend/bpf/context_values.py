@@ -24,14 +24,19 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
-ProgramKind = Literal["session", "perf", "tp_btf", "sys_enter", "sys_exit", "uprobe", "uretprobe"]
+ProgramKind = Literal[
+    "session", "perf", "tp_btf", "sys_enter", "sys_exit", "uprobe", "uretprobe", "process"
+]
 
 _AREA: Final = "event"
 _REGISTERS_IN_ARGUMENT: Final = 0  # of sys_enter and sys_exit: the pointer to pt_regs
 
 
 class Event:
-    """The event of a program: ``pointer`` is what the kernel passes to it."""
+    """The event of a program: ``pointer`` is what the kernel passes to it.
+
+    Handlers of processes have the task they are about there, null for the current one.
+    """
 
     __slots__ = ("_registers", "_word", "b", "kind", "pointer")
 
@@ -45,11 +50,13 @@ class Event:
     def value(self, name: str, index: int) -> Value:
         """Emit the reading of a value."""
         b = self.b
+        if name == "task":
+            return self.pointer.to_int() if self.kind == "process" else b.const("i64", 0)
         if name == "arg":
             return self._as_number(b.load("i64", self.pointer, 8 * index))
         if self.kind in ("sys_enter", "sys_exit"):
             return self._of_system_call(name, index)
-        if self.kind in ("session", "tp_btf"):
+        if self.kind in ("session", "tp_btf", "process"):
             return b.const("i64", 0)  # nothing was interrupted or probed that has registers
         return self._of_registers(name, index)
 

@@ -71,6 +71,15 @@ class KernelFacts:
         nullable = tuple(i for i, p in enumerate(found.params()) if p.nullable)
         return TracepointId(found.typedef_id, module, nullable)
 
+    def function(self, name: str) -> int:
+        """BTF id of a kernel function; :class:`CompileError` when the kernel has none."""
+        from pystap.debuginfo.btf import KIND_FUNC
+
+        found = self.btf.find(name, KIND_FUNC)
+        if found is None:
+            raise CompileError(f"the kernel's BTF has no function '{name}'")
+        return found
+
     def offset(self, struct: str, *path: str) -> int:
         """Offset in bytes of a (nested) member; :class:`CompileError` when there is none."""
         from pystap.debuginfo.btf import KIND_STRUCT

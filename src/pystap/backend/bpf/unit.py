@@ -88,12 +88,14 @@ class Unit:
         mmap: bool = False,
         content: bytes = b"",
         frozen: bool = False,
+        preallocated: bool = True,
     ) -> int:
         """Index of the map ``name``, added at first use."""
         found = self._map_indexes.get(name)
         if found is not None:
             return found
         flags = (helpers.F_MMAPABLE if mmap else 0) | (helpers.F_RDONLY_PROG if frozen else 0)
+        flags |= 0 if preallocated else helpers.F_NO_PREALLOC
         spec = MapSpec(name, role, kind, key_size, value_size, entries, flags, content, frozen)
         self.maps.append(spec)
         self._map_indexes[name] = len(self.maps) - 1

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pystap.backend.bpf import helpers, layout, memory, strings
-from pystap.backend.bpf.artifact import CONTROL_TARGET
+from pystap.backend.bpf import helpers, memory, strings
+from pystap.backend.bpf.context_values import captured
 from pystap.backend.bpf.facts import X86_PT_REGS
 from pystap.backend.bpf.intrinsics import long, string
-from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.process_table import belongs_to_target
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import ops
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
-    from pystap.backend.bpf.unit import Unit
-    from pystap.backend.llvm.builder import FunctionBuilder, Value
+    from pystap.backend.llvm.builder import Value
 
 COMM_SIZE: Final = 16  # TASK_COMM_LEN
 
 
+def _of_task(s: Scope, current: Value, member: str) -> Value:
+    """A number of the current task, or of another one when the handler is about that."""
+    b = s.b
+    if not s.u.analysis.other_tasks:
+        return current
+    other = captured(s, "task")
+    number = b.var("i64", current)
+    with b.if_(other.ne(0)):
+        number.set(read_kernel(s, other + s.u.facts.offset("task_struct", member), 4))
+    return number.get()
+
+
 @long("pid")
 def _pid(s: Scope, _e: ops.Intrinsic) -> Value:
-    return s.b.helper(helpers.GET_CURRENT_PID_TGID, "i64") >> 32
+    return _of_task(s, s.b.helper(helpers.GET_CURRENT_PID_TGID, "i64") >> 32, "tgid")
 
 
 @long("tid")
 def _tid(s: Scope, _e: ops.Intrinsic) -> Value:
-    return s.b.helper(helpers.GET_CURRENT_PID_TGID, "i64") & 0xFFFF_FFFF
+    current = s.b.helper(helpers.GET_CURRENT_PID_TGID, "i64") & 0xFFFF_FFFF
+    return _of_task(s, current, "pid")
 
 
 @long("uid")
@@ -47,7 +59,11 @@ def _cpu(s: Scope, _e: ops.Intrinsic) -> Value:
 
 @long("task_current")
 def _task(s: Scope, _e: ops.Intrinsic) -> Value:
-    return s.b.helper(helpers.GET_CURRENT_TASK, "i64")
+    current = s.b.helper(helpers.GET_CURRENT_TASK, "i64")
+    if not s.u.analysis.other_tasks:
+        return current
+    other = captured(s, "task")
+    return s.b.select(other.ne(0), other, current)
 
 
 @long("cgroup_id")
@@ -86,36 +102,7 @@ def read_kernel(s: Scope, address: Value, size: int = 8) -> Value:
     return s.b.select(failed.eq(0), word, 0)
 
 
-_ANCESTORS: Final = 64  # generations that are searched for the target
-
-
 @long("in_target")
-def _in_target(s: Scope, _e: ops.Intrinsic) -> Value:
-    """Whether the current process or one it descends from is the target."""
-    u = s.u
-    name = u.function("in_target", ["index"], lambda b: _emit_in_target(u, b))
-    return s.b.call(name, s.header(layout.INDEX))
-
-
-def _emit_in_target(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
-    s = runtime_scope(u, b, b.args[0])
-    tgid_at = u.facts.offset("task_struct", "tgid")
-    parent_at = u.facts.offset("task_struct", "real_parent")
-    task_at, found_at = layout.SCRATCH, layout.SCRATCH + 8
-    s.set_header(task_at, b.helper(helpers.GET_CURRENT_TASK, "i64"))
-    s.set_header(found_at, 0)
-
-    def step(inner: Scope, _index: Value) -> None:
-        task = inner.header(task_at)
-        tgid = read_kernel(inner, task + tgid_at, 4)
-        target = inner.b.load("i64", inner.control(CONTROL_TARGET))
-        inner.leave_if(tgid.ult(1), "break")
-        with inner.b.if_(tgid.eq(target)):
-            inner.set_header(found_at, 1)
-            inner.leave("break")
-        inner.set_header(task_at, read_kernel(inner, task + parent_at))
-
-    run_loop(s, _ANCESTORS, step, "ancestors")
-    b.ret(s.header(found_at))
+def _in_target(s: Scope, e: ops.Intrinsic) -> Value:
+    """Whether the current process is the target or descends from it."""
+    return belongs_to_target(s.u, s.b, _pid(s, e))
