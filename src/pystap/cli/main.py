@@ -81,9 +81,21 @@ def _translated(options: Options, name: str, text: str, report: PassReport) -> E
     from pystap.cli.passes import translate
 
     entry_or_status = translate(options, name, text, report)
-    if usable and isinstance(entry_or_status, cache.Entry):
+    if isinstance(entry_or_status, int) or not usable:
+        return entry_or_status
+    if not _is_of_process(entry_or_status, options):
         cache.store(key, entry_or_status)
     return entry_or_status
+
+
+def _is_of_process(entry: Entry, options: Options) -> bool:
+    """Whether a translation looked at a process by its number, which others may get later."""
+    for probe in entry.artifact.probes:
+        attach = probe.attach
+        by_target = options.target_pid is not None and getattr(attach, "target_only", False)
+        if by_target or getattr(attach, "pid", 0):
+            return True
+    return False
 
 
 if __name__ == "__main__":

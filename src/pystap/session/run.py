@@ -177,7 +177,7 @@ class Session:
                 self._timers.fire(now)
                 busy = self.output.drain()
                 self._check_skips()
-                if child >= 0 and self._target_ended():
+                if child >= 0 and self._target_ended(child):
                     return
                 if not busy and self._state() == STATE_RUNNING:
                     self._wait(epoll)
@@ -207,16 +207,15 @@ class Session:
         epoll.register(fd, 1)
         return fd
 
-    def _target_ended(self) -> bool:
+    def _target_ended(self, pidfd: int) -> bool:
+        """Whether the target has ended, if only its parent has not asked for its status yet."""
         if self.command is not None:
             return self.command.poll()
-        try:
-            os.kill(self.target, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+        import select
+
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _check_skips(self) -> None:
         limit = self.artifact.maxskipped
