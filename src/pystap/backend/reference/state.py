@@ -100,8 +100,7 @@ class Context:
 
     def fault(self, message: str, position: int) -> RuntimeFault:
         """The exception for a run-time error here."""
-        limit = self.state.module.limits.maxstringlen - 1
-        return RuntimeFault(message[:limit], position, tuple(reversed(self.callers)))
+        return RuntimeFault(message, position, tuple(reversed(self.callers)))
 
 
 class Frame:

@@ -212,7 +212,7 @@ def _try(scope: Scope, stmt: ops.Try) -> Evaluate:
         try:
             return body(frame)
         except RuntimeFault as fault:
-            message = fault.message
+            message = fault.message[: frame.context.state.module.limits.maxstringlen - 1]
         if slot is not None:
             frame.variables[slot] = message
         return handler(frame)
