@@ -61,46 +61,48 @@ def sort(s: Scope, first: Value, entries: Value, count: Value, key: SortKey | No
     name = u.function(
         f"sort.{suffix}",
         ["index", "first", "entries", "count"],
-        lambda b: _emit_sort(u, key, suffix, b),
+        lambda b: _emit_sort(u, key, b),
     )
     s.b.call(name, s.header(layout.INDEX), first, entries, count)
 
 
-def _emit_sort(u: Unit, key: SortKey | None, suffix: str, b: FunctionBuilder) -> None:
+def _emit_sort(u: Unit, key: SortKey | None, b: FunctionBuilder) -> None:
     from pystap.backend.bpf.programs import runtime_scope
 
     index, first, entries, count = b.args
     s = runtime_scope(u, b, index)
-    sift = u.function(
-        f"sift.{suffix}",
-        ["index", "root", "count"],
-        lambda fb: _emit_sift(u, key, fb),
-    )
     with b.if_(count.ult(2)):
         b.ret(0)
     s.set_header(_FIRST, first)
     s.set_header(_ENTRIES, entries)
     s.set_header(_COUNT, count)
-
-    def heapify(inner: Scope, i: Value) -> None:
-        total = inner.header(_COUNT)
-        root = (total >> 1) - 1 - i
-        inner.b.call(sift, inner.header(layout.INDEX), root, total)
-
-    def extract(inner: Scope, i: Value) -> None:
-        c = inner.b
-        last = inner.header(_COUNT) - 1 - i
-        top, bottom = _pair_at(inner, 0), _pair_at(inner, last)
-        inner.leave_if(top.eq(0), "break")
-        inner.leave_if(bottom.eq(0), "break")
-        greatest, moved = _load(inner, top), _load(inner, bottom)
-        _store(inner, greatest, bottom)
-        _store(inner, moved, top)
-        c.call(sift, inner.header(layout.INDEX), 0, last)
-
-    run_loop(s, count >> 1, heapify, "heapify")
-    run_loop(s, count - 1, extract, "extract")
+    rounds = (count >> 1) + count - 1
+    run_loop(s, rounds, lambda inner, i: _round(inner, i, key), "sort")
     b.ret(0)
+
+
+def _round(s: Scope, number: Value, key: SortKey | None) -> None:
+    """First each pair with children sinks, then the greatest pairs leave the heap's top."""
+    b = s.b
+    count = s.header(_COUNT)
+    half = count >> 1
+    root, size = b.var("i64", half - 1 - number), b.var("i64", count)
+    with b.if_(number.uge(half)):
+        last = count - 1 - (number - half)
+        _swap(s, last)
+        root.set(0)
+        size.set(last)
+    _sift(s, root.get(), size.get(), key)
+
+
+def _swap(s: Scope, last: Value) -> None:
+    """Exchange the heap's top with its last pair."""
+    top, bottom = _pair_at(s, 0), _pair_at(s, last)
+    s.leave_if(top.eq(0), "break")
+    s.leave_if(bottom.eq(0), "break")
+    greatest, moved = _load(s, top), _load(s, bottom)
+    _store(s, greatest, bottom)
+    _store(s, moved, top)
 
 
 def _pair_at(s: Scope, number: Operand) -> Value:
@@ -120,15 +122,11 @@ def _store(s: Scope, pair: Pair, where: Value) -> None:
     s.b.store(pair.tie, where, 8)
 
 
-def _emit_sift(u: Unit, key: SortKey | None, b: FunctionBuilder) -> None:
+def _sift(s: Scope, root: Value, count: Value, key: SortKey | None) -> None:
     """Let a pair sink into a heap with the greatest pair on top."""
-    from pystap.backend.bpf.programs import runtime_scope
-
-    index, root, count = b.args
-    s = runtime_scope(u, b, index)
+    b = s.b
     start = _pair_at(s, root)
-    with b.if_(start.eq(0)):
-        b.ret(0)
+    s.leave_if(start.eq(0), "break")
     sinking = _load(s, start)
     s.set_header(_AT, root)
     with b.for_range(0, _DEEPEST):
@@ -161,7 +159,6 @@ def _emit_sift(u: Unit, key: SortKey | None, b: FunctionBuilder) -> None:
     final = _pair_at(s, s.header(_AT, volatile=True))
     with b.if_(final.ne(0)):
         _store(s, sinking, final)
-    b.ret(0)
 
 
 def _greater(s: Scope, one: Pair, other: Pair, key: SortKey | None) -> Value:
