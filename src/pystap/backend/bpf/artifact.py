@@ -46,6 +46,7 @@ LEVEL_EVENT: Final = 0
 LEVEL_IRQ: Final = 1  # timers and perf events
 LEVEL_SESSION: Final = 2  # begin, end, error and slow timers, run by the session
 LEVELS: Final = 3
+LEVEL_NONE: Final = 3  # in records only: of a handler that runs without context
 
 # The "locks" map: one array value with LOCK_STRIDE bytes for each of Artifact.locks.
 LOCK_STRIDE: Final = 64

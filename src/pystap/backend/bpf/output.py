@@ -8,20 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
-from pystap.backend.bpf.artifact import CONTROL_LOST, LEVELS
-from pystap.backend.bpf.layout import string_item_size
+from pystap.backend.bpf.artifact import CONTROL_LOST, LEVEL_NONE, LEVELS
+from pystap.backend.bpf.layout import round_up, string_item_size
+from pystap.backend.bpf.scope import NeedsContext
+from pystap.backend.bpf.strings import Text
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.output.formats import ITEM_EXIT, RECORD_MORE
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
-    from pystap.backend.bpf.strings import Bytes, Text
+    from pystap.backend.bpf.strings import Bytes
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
 RECORD_HEADER: Final = 8
 _LEAST_AREA: Final = 2048
+_MOST_IN_PLACE: Final = 512
 
 
 def area_size(unit: Unit) -> int:
@@ -55,11 +58,27 @@ def append_string(s: Scope, item: Value, at: Value, source: Value, bound: int) -
     """Write a string of at most ``bound`` bytes with NUL at offset ``at``; the offset behind."""
     b = s.b
     where = b.at(item, at)
+    if bound <= strings.SHORT:
+        return at + _write_short(s, where, Text(source, bound, round_up(bound)))
     n = b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", b.at(where, 4), bound, source)
     length = n - 1
     length = b.barrier(b.select(length.ugt(bound - 1), 0, length))
     b.store(length.trunc("i32"), where)
     return at + ((length + 11) & -8)
+
+
+def _write_short(s: Scope, where: Value, text: Text) -> Value:
+    """Write length and bytes of a short string as words; how many bytes that takes."""
+    b = s.b
+    words = strings.words_of(s, text)
+    length = b.barrier(strings.short_length(s, words))
+    length = b.barrier(b.select(length.ult(text.bound), length, 0))
+    carried = length  # the length takes the low half of the first word
+    for i in range(string_item_size(text.bound) // 8):
+        here = words[i] if i < len(words) else b.const("i64", 0)
+        b.store(carried | (here << 32), where, 8 * i)
+        carried = here >> 32
+    return (length + 11) & -8
 
 
 @emit.emits_statement(ops.Emit)
@@ -81,7 +100,16 @@ def _emit(s: Scope, e: ops.Emit) -> None:
         else:
             most += 8
             arguments.append(emit.long(s, arg))
+    if s.context is None:
+        _emit_in_place(s, number, arguments, most)
+        return
     item = begin_item(s, most)
+    end = _write_arguments(s, item, arguments)
+    end_item(s, number, item, end)
+
+
+def _write_arguments(s: Scope, item: Value, arguments: list[Value | Text | Bytes]) -> Value | int:
+    """Write the arguments of an item; its size."""
     at: Value = s.b.const("i64", 8)
     fixed = 8  # offset while no string came yet
     for argument in arguments:
@@ -90,7 +118,7 @@ def _emit(s: Scope, e: ops.Emit) -> None:
 
             at = dumps.append_to_item(s, item, at, argument)
             fixed = -1
-        elif isinstance(argument, strings.Text):
+        elif isinstance(argument, Text):
             at = append_string(s, item, at, argument.ptr, argument.bound)
             fixed = -1
         elif fixed >= 0:
@@ -100,7 +128,35 @@ def _emit(s: Scope, e: ops.Emit) -> None:
         else:
             s.b.store(argument, s.b.at(item, at))
             at = at + 8
-    end_item(s, number, item, at if fixed < 0 else fixed)
+    return at if fixed < 0 else fixed
+
+
+def _emit_in_place(
+    s: Scope, number: int, arguments: list[Value | Text | Bytes], most: int
+) -> None:
+    """Write the only item of a handler without context straight into the ring buffer.
+
+    What the item does not use of the room for its longest form stays a part of it.
+    """
+    if most > _MOST_IN_PLACE or s.emitted:
+        raise NeedsContext
+    s.emitted = True
+    b = s.b
+    size = RECORD_HEADER + most
+    cpu = b.helper(helpers.GET_SMP_PROCESSOR_ID, "i64") & 0xFFFF
+    ring = b.map_fd(s.u.output_map())
+    wake = _crossing(s, ring, b.const("i64", size))
+    record = b.helper(helpers.RINGBUF_RESERVE, "ptr", ring, size, 0)
+    with b.if_else(record.eq(0)) as (full, fine):
+        with full:
+            b.atomic_rmw("add", s.control(CONTROL_LOST), 1, order="monotonic")
+        with fine:
+            b.store(cpu | LEVEL_NONE << 24, record)
+            item = b.at(record, RECORD_HEADER)
+            b.store(number | most << 32, item)
+            _write_arguments(s, item, arguments)
+            flags = b.select(wake, b.const("i64", helpers.RB_FORCE_WAKEUP), helpers.RB_NO_WAKEUP)
+            b.helper(helpers.RINGBUF_SUBMIT, "void", record, flags)
 
 
 def exit_item(s: Scope) -> None:
@@ -154,8 +210,13 @@ def _send(s: Scope, out: Value, length: Value, flags: Value | int) -> None:
 def _wake_flags(s: Scope, ring: Value, length: Value) -> Value:
     """Wake the session when asked to, and when the buffer gets a quarter full."""
     b = s.b
+    wake = b.either(_crossing(s, ring, length), s.header(layout.WAKE).ne(0))
+    return b.select(wake, b.const("i64", helpers.RB_FORCE_WAKEUP), helpers.RB_NO_WAKEUP)
+
+
+def _crossing(s: Scope, ring: Value, length: Value) -> Value:
+    """``i1``: with ``length`` bytes more the buffer is a quarter full, and was not before."""
+    b = s.b
     waiting = b.helper(helpers.RINGBUF_QUERY, "i64", ring, helpers.RB_AVAIL_DATA)
     quarter = b.helper(helpers.RINGBUF_QUERY, "i64", ring, helpers.RB_RING_SIZE) >> 2
-    crossing = b.both(waiting.ult(quarter), (waiting + length).uge(quarter))
-    wake = b.either(crossing, s.header(layout.WAKE).ne(0))
-    return b.select(wake, b.const("i64", helpers.RB_FORCE_WAKEUP), helpers.RB_NO_WAKEUP)
+    return b.both(waiting.ult(quarter), (waiting + length).uge(quarter))

@@ -72,7 +72,7 @@ class Scope:
     """
 
     __slots__ = (
-        "_frame",  "b", "body", "captured", "context", "exits", "level", "probe", "u",
+        "_frame", "b", "body", "captured", "context", "emitted", "exits", "level", "probe", "u",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +86,7 @@ class Scope:
         self.exits: dict[Leaving, Exit] = {}
         self.probe: Value | None = None  # the probe that fired, where it is at hand
         self.captured: dict[tuple[str, int], Value] = {}  # values of the event, without context
+        self.emitted = False  # whether a handler without context has its one item
         self._frame: Value | None = None
         if context is not None:
             self._frame = body.locate(b, context)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LARGEST_DUMP = 4096  # a page: most raw bytes that one directive prints
 _INLINE_LITERAL = 64  # longest literal (with NUL) stored as immediate words
 _INLINE_COPY = 128  # most bytes copied or cleared word by word
+SHORT = 32  # most bytes of a string handled word by word
 
 
 class Text(NamedTuple):
@@ -255,7 +256,7 @@ def copy(s: Scope, text: Text, room: Room) -> None:
     size = min(text.bound, room.limit)
     if room.pad:
         fill_zero(s, room.ptr, room.size)
-    elif text.bound <= room.limit and size <= 16:
+    elif text.bound <= room.limit and size <= SHORT:
         for at in range(0, round_up(size), 8):
             b.store(b.load("i64", text.ptr, at), room.ptr, at)
         return
@@ -356,6 +357,27 @@ def order_word(s: Scope, word: Value) -> Value:
     """A long that sorts like the first eight bytes of a string, given as a word."""
     word = word & _until_nul(word)
     return s.b.bswap(word) ^ -(1 << 63)
+
+
+def short_length(s: Scope, words: list[Value]) -> Value:
+    """Length of a string given as its words, without a call."""
+    b = s.b
+    length = b.const("i64", 0)
+    open_ = b.const("i64", 1)  # 0 behind the end
+    for word in words:
+        zeros = _zero_bytes(word)
+        # Each byte up to the first zero one has its lowest bit set below the mark.
+        below = (zeros & -zeros) - 1
+        bytes_ = ((below & 0x0101010101010101) * 0x0101010101010101) >> 56
+        ended = zeros.ne(0)
+        length = length + (bytes_ - ended.zext("i64")) * open_
+        open_ = b.select(ended, 0, open_)
+    return length
+
+
+def words_of(s: Scope, text: Text) -> list[Value]:
+    """The words of a short string."""
+    return [s.b.load("i64", text.ptr, at) for at in range(0, round_up(text.bound), 8)]
 
 
 def _zero_bytes(word: Value) -> Value:
