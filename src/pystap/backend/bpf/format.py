@@ -185,8 +185,8 @@ def _runtime(u: Unit, b: FunctionBuilder) -> tuple[Scope, Builder]:
 def _emit_number(u: Unit, b: FunctionBuilder) -> None:
     s, builder = _runtime(u, b)
     _, value, style, width, precision = b.args
-    left = b.either((style & _LEFT).ne(0), width.slt(0))
-    width = b.select(width.slt(0), -width, width)
+    left = s.forget(b.either((style & _LEFT).ne(0), width.slt(0)).zext("i64")).ne(0)
+    width = s.forget(b.select(width.slt(0), -width, width))
     negative = b.both((style & _SIGNED).ne(0), value.slt(0))
     sign = b.var("i64", 0)
     for bit, char in ((_PLUS, "+"), (_BLANK, " ")):
@@ -200,25 +200,25 @@ def _emit_number(u: Unit, b: FunctionBuilder) -> None:
         sign.set(
             b.select((style & _UPPER).ne(0), ord("0") | ord("X") << 8, ord("0") | ord("x") << 8)
         )
+    prefix = source_room(s).ptr
+    b.store(sign.get(), prefix)
     prefix_size = b.select(
         sign.get().eq(0), 0, b.select(sign.get().ugt(255), b.const("i64", 2), 1)
     )
-    digits, count = _digits(s, b.select(negative, -value, value), style)
+    prefix_size = s.forget(prefix_size)
+    magnitude = s.forget(b.select(negative, -value, value))
+    digits, count = _digits(s, magnitude, style)
     zeros = b.var("i64", precision - count)
     with b.if_(b.both((style & _ZERO).ne(0), left ^ 1)):
         filled = width - prefix_size - count
         zeros.set(b.select(filled.sgt(zeros.get()), filled, zeros.get()))
-    zeros.set(b.select(zeros.get().slt(0), 0, zeros.get()))
-    spaces = width - prefix_size - count - zeros.get()
-    with b.if_(left ^ 1):
-        builder.append_run(" ", spaces)
-    prefix = source_room(s).ptr
-    b.store(sign.get(), prefix)
+    missing = s.forget(b.select(zeros.get().slt(0), 0, zeros.get()))
+    spaces = width - prefix_size - count - missing
+    builder.append_run(" ", s.forget(b.select(left, 0, spaces)))
     builder.append(Text(prefix, 3, 8))
-    builder.append_run("0", zeros.get())
+    builder.append_run("0", missing)
     builder.append(Text(digits, _MOST_DIGITS, _MOST_DIGITS))
-    with b.if_(left):
-        builder.append_run(" ", spaces)
+    builder.append_run(" ", s.forget(b.select(left, spaces, 0)))
     b.ret(0)
 
 
@@ -229,6 +229,7 @@ def _digits(s: Scope, value: Value, style: Value) -> tuple[Value, Value]:
     base = style & 0xFF
     base = b.select(base.eq(0), b.const("i64", 10), base)
     letters = b.select((style & _UPPER).ne(0), b.const("i64", ord("A") - 10), ord("a") - 10)
+    letters = s.forget(letters)
     rest = b.var("i64", value)
     b.store(0, area, _MOST_DIGITS - 1, ty="i8")
     # The count lives in memory: the verifier must not go on separately for each.

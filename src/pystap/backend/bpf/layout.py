@@ -32,7 +32,8 @@ BUILD: Final = 15 * WORD  # bytes in the string builder
 WAKE: Final = 16 * WORD  # not 0: wake the session with this output
 SCRATCH: Final = 17 * WORD  # four words for the runtime functions
 NESTING: Final = 21 * WORD  # calls that are active, counted in programs with recursion
-CALL_TABLE: Final = 22 * WORD  # u32 positions of call sites
+FORGET: Final = 22 * WORD  # see Scope.forget
+CALL_TABLE: Final = 24 * WORD  # u32 positions of call sites
 CALL_SLOTS: Final = 16
 HEADER_SIZE: Final = CALL_TABLE + CALL_SLOTS * 4
 

@@ -160,6 +160,14 @@ class Scope:
         """Change a word of the context's header."""
         self.b.store(value, self.need_context(), offset)
 
+    def forget(self, value: Value) -> Value:
+        """The same number, about which the verifier no longer knows anything.
+
+        What it knows differs from path to path, and it goes on separately for each.
+        """
+        self.set_header(layout.FORGET, value)
+        return self.header(layout.FORGET, volatile=True)
+
     def release_store(self, where: Value) -> None:
         """Set a word that guards memory to 0 when everything before is done.
 
