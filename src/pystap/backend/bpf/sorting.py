@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 TIE_BITS: Final = 24  # for the number of an entry
 _MAP: Final = "sort"
-_DEEPEST: Final = TIE_BITS + 1
 # Scratch words: place in the heap, first pair, first entry, number of pairs.
 _AT, _FIRST, _ENTRIES, _COUNT = (layout.SCRATCH + 8 * i for i in range(4))
 
@@ -129,7 +128,7 @@ def _sift(s: Scope, root: Value, count: Value, key: SortKey | None) -> None:
     s.leave_if(start.eq(0), "break")
     sinking = _load(s, start)
     s.set_header(_AT, root)
-    with b.for_range(0, _DEEPEST):
+    with b.for_range(0, _deepest(s.u)):
         # Read back from memory: the verifier must not follow the values it takes.
         at = s.header(_AT, volatile=True)
         child = (at << 1) + 1
@@ -159,6 +158,11 @@ def _sift(s: Scope, root: Value, count: Value, key: SortKey | None) -> None:
     final = _pair_at(s, s.header(_AT, volatile=True))
     with b.if_(final.ne(0)):
         _store(s, sinking, final)
+
+
+def _deepest(u: Unit) -> int:
+    """Levels of the heap of the largest array."""
+    return max(var.capacity for var in u.module.globals).bit_length()
 
 
 def _greater(s: Scope, one: Pair, other: Pair, key: SortKey | None) -> Value:
