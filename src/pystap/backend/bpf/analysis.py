@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf.layout import CALL_SLOTS, round_up, string_item_size
 from pystap.backend.bpf.strings import dump_size
 from pystap.ir import ops
 from pystap.ir.types import Ty
-from pystap.ir.walk import reachable, walk_body
+from pystap.ir.walk import children, reachable, walk_body
 from pystap.probes.attach import ProcessEvent
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function, Handler, Module
     from pystap.ir.types import Global
+    from pystap.ir.walk import Node
 
 Captured = tuple[str, int]
 
@@ -73,7 +74,8 @@ class Facts:
 class Analysis:
     """Facts by identity of the function or handler, and of the whole module."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, *, deep: bool = False) -> None:
+        self.deep = deep  # one machine runs all functions that are marked as recursive
         self._facts: dict[int, Facts] = {}
         self._own_facts: dict[int, Facts] = {}
         self._module = module
@@ -82,7 +84,6 @@ class Analysis:
             isinstance(p.attach, ProcessEvent) and p.attach.edge.endswith("begin")
             for p in module.probes
         )
-        self._foreach: dict[int, int] = {}
         self.calls: dict[int, int] = {}  # id of a function: number of call sites
         self.max_string = round_up(module.limits.maxstringlen)
         self.largest_item = _ERROR_ITEM + string_item_size(self.max_string) + 8
@@ -109,6 +110,8 @@ class Analysis:
 
     def group(self, function: Function) -> list[Function]:
         """The functions that a recursive one is mutually recursive with, itself included."""
+        if self.deep:
+            return [other for other in self._module.functions if other.recursive]
         return [
             other
             for other in self._module.functions
@@ -131,9 +134,29 @@ class Analysis:
         """Context levels of the probes whose handlers iterate over an array."""
         return self._levels(lambda facts: var.index in facts.iterates)
 
-    def foreach_count(self, var: Global) -> int:
-        """How many foreach statements over an array there are."""
-        return self._foreach.get(var.index, 0)
+    def foreach_nesting(self, var: Global) -> int:
+        """How many foreach statements over an array can be inside one another, through calls
+        too; each function counts once."""
+        known: dict[int, int] = {}
+
+        def through(function: Function) -> int:
+            if id(function) not in known:
+                known[id(function)] = 0  # met again: it recurses
+                known[id(function)] = deepest(function.body)
+            return known[id(function)]
+
+        def deepest(nodes: Sequence[Node]) -> int:
+            most = 0
+            for node in nodes:
+                inside = deepest(children(node))
+                if isinstance(node, ops.Foreach) and node.var is var:
+                    inside += 1
+                elif isinstance(node, ops.Call):
+                    inside = max(inside, *(through(target) for target in node.targets))
+                most = max(most, inside)
+            return most
+
+        return max((deepest(handler.body) for handler in self._module.handlers), default=0)
 
     def foreach_recurses(self, var: Global) -> bool:
         """Whether a recursive function iterates over an array."""
@@ -169,7 +192,6 @@ class Analysis:
                 case ops.Foreach(var):
                     facts.loops = facts.fails = True
                     facts.iterates.add(var.index)
-                    self._foreach[var.index] = self._foreach.get(var.index, 0) + 1
                 case ops.Next():
                     facts.nexts = True
                 case ops.Action(count):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from pystap.backend.bpf.analysis import Analysis
 from pystap.backend.bpf.artifact import Artifact, GlobalInfo, ProgramSpec
 from pystap.backend.bpf.attachments import Entry, emit_programs
+from pystap.backend.bpf.stack import Misfit, extent
 from pystap.backend.bpf.unit import Unit
-from pystap.backend.llvm import binding
+from pystap.backend.llvm import guarded
 from pystap.backend.llvm.object import RODATA, BpfObject, LinkedProgram
 from pystap.kernel.btfwriter import LINKAGE_GLOBAL, LINKAGE_STATIC, BtfWriter, pack_func_info
 
@@ -23,18 +24,32 @@ _MOV_R0 = struct.Struct("<BBhi")
 def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
     """Compile a module for a kernel.
 
-    Raises :class:`~pystap.backend.bpf.facts.CompileError` when the kernel lacks what it needs.
+    Raises :class:`~pystap.backend.bpf.facts.CompileError` when the kernel lacks what it needs,
+    and :class:`~pystap.diag.diagnostic.DiagnosticError` when the script is too large for BPF.
     """
-    unit = Unit(module, kernel, Analysis(module))
+    artifact, misfit = _attempt(module, kernel, deep=False)
+    if misfit is not None:
+        from pystap.backend.bpf import oversize
+
+        oversize.deepen(module)
+        artifact, misfit = _attempt(module, kernel, deep=True)
+        if misfit is not None:
+            raise oversize.refusal(artifact, misfit)
+    return artifact
+
+
+def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifact, Misfit | None]:
+    """Compile; the artifact, and which of its programs needs more stack than there is."""
+    unit = Unit(module, kernel, Analysis(module, deep=deep))
     unit.context_map()
     unit.output_map()  # a session always has one, whatever handlers print
     entries = emit_programs(unit)
     for late in unit.late:  # may grow meanwhile
         late()
     described = _globals(unit)
-    obj = BpfObject(binding.compile_object(unit.text()))
-    programs = _programs(unit, obj, entries)
-    return Artifact(
+    obj = BpfObject(_compile(unit))
+    programs, misfit = _programs(unit, obj, entries)
+    artifact = Artifact(
         tuple(unit.maps),
         tuple(programs),
         tuple(module.probes),
@@ -49,15 +64,32 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
         module.limits.hist_width,
         module.limits.hist_elision,
     )
+    return artifact, misfit
 
 
-def _programs(unit: Unit, obj: BpfObject, entries: list[Entry]) -> list[ProgramSpec]:
+def _compile(unit: Unit) -> bytes:
+    """The object file of everything emitted."""
+    try:
+        return guarded.compile_object(unit.text())
+    except guarded.LlvmDied as error:
+        from pystap.backend.bpf import oversize
+
+        raise oversize.not_compiled(unit, str(error)) from error
+
+
+def _programs(
+    unit: Unit, obj: BpfObject, entries: list[Entry]
+) -> tuple[list[ProgramSpec], Misfit | None]:
     btf, types = _btf(unit, obj)
     rodata = unit.rodata_map(obj.rodata)
     linked = {name: obj.link(name) for name in {e.function for e in entries}}
+    extents = {name: extent(code) for name, code in linked.items()}
     programs = []
+    misfit = None
     for entry in entries:
         code = linked[entry.function]
+        if misfit is None and not extents[entry.function].fits:
+            misfit = Misfit(entry.probes[0], extents[entry.function])
         programs.append(
             ProgramSpec(
                 entry.function.replace(".", "_"),
@@ -75,7 +107,7 @@ def _programs(unit: Unit, obj: BpfObject, entries: list[Entry]) -> list[ProgramS
                 entry.btf_module,
             )
         )
-    return programs
+    return programs, misfit
 
 
 def _with_probe(code: LinkedProgram, probe: int) -> bytes:

@@ -7,7 +7,7 @@ into states; only statements that contain a call within the group are cut, all o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from pystap.ir import ops
 from pystap.ir.types import LocalVar, Ty
@@ -65,6 +65,8 @@ class Arrive:
     result: LocalVar | None
     otherwise: State | None
 
+
+_LOOPS: Final = (ops.Loop, ops.Foreach, ops.ForeachHist)
 
 _Nodes = TypeVar("_Nodes", bound=Any)
 
@@ -126,10 +128,11 @@ class State:
 
 
 class Flattener:
-    """Cuts the functions of one group."""
+    """Cuts the functions of one group; with ``nests`` loops that hold loops are cut, too."""
 
-    def __init__(self, group: list[Function]) -> None:
+    def __init__(self, group: list[Function], *, nests: bool = False) -> None:
         self.group = group
+        self.nests = nests
         self.states: list[State] = []
         self.entries: dict[int, State] = {}
         self.temporaries: dict[int, list[LocalVar]] = {}  # by identity of the function
@@ -157,9 +160,14 @@ class Flattener:
         return state
 
     def _recurses(self, node: ops.Expr | ops.Stmt) -> bool:
-        return any(
-            isinstance(n, ops.Call) and any(t in self.group for t in n.targets) for n in walk(node)
-        )
+        return any(self._is_cut(n) for n in walk(node))
+
+    def _is_cut(self, node: ops.Expr | ops.Stmt) -> bool:
+        if isinstance(node, ops.Call):
+            return any(target in self.group for target in node.targets)
+        if not self.nests or not isinstance(node, _LOOPS):
+            return False
+        return any(isinstance(n, _LOOPS) for n in walk(node) if n is not node)
 
     # ---- statements
 

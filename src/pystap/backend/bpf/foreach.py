@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pystap.backend.llvm.builder import Operand, Value
 
 _MOST_CPUS: Final = 8  # that may iterate over one array at the same time
-_MOST_NESTED: Final = 3
 
 
 class Snapshots:
@@ -38,9 +37,9 @@ class Snapshots:
     __slots__ = ("buffers", "busy", "entries", "entry_size", "sorts", "value_at")
 
     def __init__(self, u: Unit, var: Global, place: ArrayLayout) -> None:
-        nested = min(u.analysis.foreach_count(var), _MOST_NESTED)
+        nested = u.analysis.foreach_nesting(var)
         if u.analysis.foreach_recurses(var):
-            nested = u.limits.maxnesting
+            nested *= u.limits.maxnesting
         levels = u.analysis.foreach_levels(var)
         at_once = sum(1 if n == LEVEL_SESSION else min(u.facts.cpus, _MOST_CPUS) for n in levels)
         self.buffers = nested * max(at_once, 1)

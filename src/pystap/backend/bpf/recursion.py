@@ -78,7 +78,7 @@ class Machine:
         self.frames: list[Frame] = []
         self.bodies: dict[int, Body] = {}
         self.slots: dict[int, Slots] = {}  # of foreach loops, by identity of their beginning
-        self.flat = Flattener(group)
+        self.flat = Flattener(group, nests=u.analysis.deep)
 
     @property
     def depth_limit(self) -> int:

@@ -12,9 +12,10 @@ verifier and still kills the process must never be handed over.  For ``bpfel`` t
 * ``i128`` arithmetic and the ``*.with.overflow`` multiplications (they become library calls),
 * ``memcpy``/``memset`` of unknown or large size, and loops LLVM may turn into one of them,
 * more than five arguments or an aggregate result in a function that is not inlined,
-* more than 512 bytes of stack in one function,
+* a branch over more than 32,767 instructions,
 * floating point, variable-sized ``alloca``, ``blockaddress``, exceptions, thread-local data.
 
+More stack than BPF has is no such error here (:data:`_OPTIONS`): callers look at the result.
 :mod:`pystap.backend.llvm.builder` refuses these where it can see them and marks every function so
 that LLVM makes neither library calls nor jump tables of its own.
 """
@@ -42,6 +43,7 @@ _PROTOTYPES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "InitializeAllTargetMCs": (None, ()),
     "InitializeAllAsmPrinters": (None, ()),
     "InitializeNativeAsmParser": (None, ()),
+    "SetCommandLine": (None, (_STR, _STR)),
     "ContextCreate": (_PTR, ()),
     "ContextDispose": (None, (_PTR,)),
     "ParseAssembly": (_PTR, (_PTR, _STR, _OUT)),
@@ -71,6 +73,8 @@ _PROTOTYPES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "RunNewModulePassManager": (None, (_PTR, _PTR, _PTR)),
     "GetHostCPUName": (None, (_OUT,)),
 }
+# LLVM must not end the process because of a frame the kernel might refuse.
+_OPTIONS: Final = (b"-bpf-stack-size=16384",)
 
 
 class LlvmError(Exception):
@@ -96,6 +100,8 @@ class _Library:
         for name in ("TargetInfos", "Targets", "TargetMCs", "AsmPrinters"):
             getattr(self, "InitializeAll" + name)()
         self.InitializeNativeAsmParser()
+        for option in _OPTIONS:
+            self.SetCommandLine(b"pystap", option)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
@@ -123,6 +129,11 @@ def _load() -> _Library:
         if _library is None:
             _library = _Library(library_path())
         return _library
+
+
+def load() -> None:
+    """Load LLVM now rather than at first use; raises :class:`LlvmError`."""
+    _load()
 
 
 def host_cpu() -> str:
