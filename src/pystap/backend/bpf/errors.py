@@ -36,6 +36,17 @@ def raise_uncatchable(s: Scope, kind: int) -> None:
     s.leave("error")
 
 
+def skip_handler(s: Scope) -> None:
+    """End the handler and count it as skipped: the kernel refused to change a map."""
+    if s.context is None:
+        from pystap.backend.bpf.programs import skip_without_context
+
+        skip_without_context(s)
+        s.leave("error")
+    else:
+        raise_uncatchable(s, layout.ERROR_SKIP)
+
+
 def _set_position(s: Scope, pos: int) -> None:
     s.set_header(layout.ERROR_POS, pos if pos >= 0 else NO_ID)
     s.set_header(layout.CALLS, 0)

@@ -1,8 +1,8 @@
 """Associative arrays: hash maps keyed by the packed tuple.
 
 A key is the tuple's parts one behind the other: longs as 8 bytes, strings padded with zeros to
-their bound.  A value holds the element and behind it the number of its insertion, which gives the
-order of iteration and tells the oldest element of a wrapping array.
+their bound.  A value holds the element and behind it the number of its insertion, from 1, which
+gives the order of iteration and tells the oldest element of a wrapping array.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pystap.backend.bpf import emit, helpers, strings
 from pystap.backend.bpf.artifact import GlobalInfo
-from pystap.backend.bpf.errors import raise_error
+from pystap.backend.bpf.errors import raise_error, skip_handler
 from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.loops import after_callback, callback
 from pystap.backend.bpf.strings import Room, Text
@@ -249,15 +249,18 @@ def change_element(
         with there:
             change(element)
         with absent, s.temporaries():
-            result = _create(s, var, key, first)
-            with b.if_(result.eq(helpers.EEXIST)):
+            result = b.var("i64", _create(s, var, key, first))
+            with b.if_(result.get().eq(helpers.E2BIG)):
+                make_room(s, var, pos)
+                if var.wrap:
+                    result.set(_create(s, var, key, first))
+            with b.if_(result.get().eq(helpers.EEXIST)):
                 again = lookup(s, var, key)
                 with b.if_(again.ne(0)):
                     change(again)
-            with b.if_(result.eq(helpers.E2BIG)):
-                make_room(s, var, pos)
-                if var.wrap:
-                    _create(s, var, key, first)
+                result.set(0)
+            with b.if_(result.get().ne(0)):
+                skip_handler(s)
 
 
 def _create(s: Scope, var: Global, key: Value, first: Callable[[Value], None]) -> Value:
@@ -270,9 +273,18 @@ def _create(s: Scope, var: Global, key: Value, first: Callable[[Value], None]) -
     if place.value_room > 8:
         strings.fill_zero(s, value, place.value_room)
     first(value)
-    number = b.atomic_rmw("add", word_address(s, place.sequence), 1)
-    b.store(number, value, place.value_room)
-    return add_new(s, place.map, key, value)
+    if not var.wrap:
+        number = b.atomic_rmw("add", word_address(s, place.sequence), 1)
+        b.store(number + 1, value, place.value_room)
+        return add_new(s, place.map, key, value)
+    from pystap.backend.bpf import wrapping
+
+    number = wrapping.next_number(s, var)
+    b.store(number + 1, value, place.value_room)
+    result = add_new(s, place.map, key, value)
+    with b.if_(result.eq(0)):
+        wrapping.note_insertion(s, var, key, number)
+    return result
 
 
 def add_new(s: Scope, fd: int, key: Value, value: Value) -> Value:
@@ -286,43 +298,13 @@ def add_new(s: Scope, fd: int, key: Value, value: Value) -> Value:
 def make_room(s: Scope, var: Global, pos: int) -> None:
     """The array is full: drop the oldest element, or raise the error."""
     if var.wrap:
+        from pystap.backend.bpf.wrapping import drop_oldest
+
         drop_oldest(s, var)
     elif var.capacity_declared:
         raise_error(s, errors.ARRAY_OVERFLOW_SIZED, pos, var.capacity)
     else:
         raise_error(s, errors.ARRAY_OVERFLOW, pos)
-
-
-def sequence_of(s: Scope, var: Global, value: Value) -> Value:
-    """Insertion number of an element; on per-CPU maps only the creating CPU's slot has it."""
-    return s.b.load("i64", value, array_layout(s.u, var).value_room)
-
-
-def drop_oldest(s: Scope, var: Global) -> None:
-    """Delete the element inserted first."""
-    b = s.b
-    place = array_layout(s.u, var)
-    frame = s.body.frame
-    least = frame.allocate(8)
-    key_at = frame.allocate(place.key_size)
-    b.store(-1, s.slot(least))
-
-    def body(inner: Scope, _map: Value, key: Value, value: Value) -> None:
-        from pystap.backend.bpf.stats import element_sequence
-
-        c = inner.b
-        number = (
-            sequence_of(inner, var, value)
-            if var.stats is None
-            else element_sequence(inner, var, key)
-        )
-        best = inner.slot(least)
-        with c.if_(number.ult(c.load("i64", best))):
-            c.store(number, best)
-            strings.copy_words(inner, key, inner.slot(key_at), place.key_size)
-
-    for_each(s, var, body)
-    b.helper(helpers.MAP_DELETE, "i64", b.map_fd(place.map), s.slot(key_at))
 
 
 # ---- deleting

@@ -39,7 +39,7 @@ def runtime_scope(unit: Unit, b: FunctionBuilder, index: Value) -> Scope:
 
     Its temporaries are on a frame of its own.
     """
-    frame = unit.frames.get(b.name) or unit.frame(b.name)
+    frame = unit.own_frame(b.name)
     return Scope(unit, Body(frame, False), b, find_context(unit, b, index))
 
 
@@ -198,4 +198,18 @@ def _emit_report_light(u: Unit, b: FunctionBuilder) -> None:
     s.release_store(context)
     b.jump(done)
     b.place(done)
+    b.ret(0)
+
+
+def skip_without_context(s: Scope) -> None:
+    """Count a handler that runs without context as skipped."""
+    u = s.u
+    name = u.function("skip_light", ["level"], lambda b: _emit_skip_light(u, b))
+    s.b.call(name, s.level)
+
+
+def _emit_skip_light(u: Unit, b: FunctionBuilder) -> None:
+    cpu = b.helper(helpers.GET_SMP_PROCESSOR_ID, "i64") & 0xFFFF
+    context = find_context(u, b, cpu * LEVELS + b.args[0])
+    b.atomic_rmw("add", b.at(context, layout.SKIP_LOCK), 1, order="monotonic")
     b.ret(0)

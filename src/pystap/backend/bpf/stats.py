@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.artifact import LEVELS, GlobalInfo
-from pystap.backend.bpf.errors import raise_error
+from pystap.backend.bpf.errors import raise_error, skip_handler
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.scope import NeedsContext
 from pystap.backend.bpf.strings import copy_words, fill_zero
@@ -133,7 +133,6 @@ def with_element(
 ) -> None:
     """Emit ``change`` for this CPU's slot of an element, which is created if need be."""
     from pystap.backend.bpf import maps
-    from pystap.backend.bpf.globals_ import word_address
 
     b = s.b
     place = maps.array_layout(s.u, var)
@@ -149,11 +148,26 @@ def with_element(
             maps.make_room(s, var, pos)
             result.set(create())
         element.set(maps.lookup(s, var, key))
+        with b.if_(element.get().eq(0)):
+            skip_handler(s)
         with b.if_(b.both(result.get().eq(0), element.get().ne(0))):
-            number = b.atomic_rmw("add", word_address(s, place.sequence), 1)
+            number = _take_number(s, var, key)
             b.store(number + 1, element.get(), place.value_room)
     with b.if_(element.get().ne(0)):
         change(element.get())
+
+
+def _take_number(s: Scope, var: Global, key: Value) -> Value:
+    """The number of an element that was just inserted."""
+    from pystap.backend.bpf import maps, wrapping
+    from pystap.backend.bpf.globals_ import word_address
+
+    if not var.wrap:
+        where = word_address(s, maps.array_layout(s.u, var).sequence)
+        return s.b.atomic_rmw("add", where, 1)
+    number = wrapping.next_number(s, var)
+    wrapping.note_insertion(s, var, key, number)
+    return number
 
 
 def add_sample(s: Scope, var: Global, where: Value, value: Value) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.maps import ArrayLayout
     from pystap.backend.bpf.recursion import Machine
     from pystap.backend.bpf.stats import StatLayout
+    from pystap.backend.bpf.wrapping import Ring
     from pystap.ir import module as ir
     from pystap.ir.types import Global
     from pystap.output.formats import Format
@@ -46,6 +47,7 @@ class Unit:
         self.messages: list[str] = []
         self.formats: list[Format] = []
         self.frames: dict[str, Frame] = {}
+        self._own_frames: dict[str, Frame] = {}
         self.callees: dict[str, list[str]] = {}
         self.prototypes: dict[str, int] = {}  # BTF-global functions: number of arguments
         self.max_string = round_up(module.limits.maxstringlen)
@@ -58,6 +60,7 @@ class Unit:
         self._names = 0
         self.arrays: dict[int, ArrayLayout] = {}  # by index of the global
         self.stats: dict[int, StatLayout] = {}
+        self.rings: dict[int, Ring] = {}
         self.snapshots: dict[int, Snapshots] = {}
         self.sort_pairs = 0
         self.light: dict[tuple[str, int, int, int], str] = {}  # see programs
@@ -167,6 +170,13 @@ class Unit:
         self.callees[name] = []
         return frame
 
+    def own_frame(self, name: str) -> Frame:
+        """The frame of a run-time function, which overlaps with no other."""
+        frame = self._own_frames.get(name)
+        if frame is None:
+            frame = self._own_frames[name] = Frame(name)
+        return frame
+
     def fresh(self, prefix: str) -> str:
         """A function name not used before."""
         self._names += 1
@@ -229,6 +239,9 @@ class Unit:
             at += size
         frames, end = layout.place_frames(at, self.frames, self.callees)
         numbers.update((f"frame.{name}", offset) for name, offset in frames.items())
+        for name, frame in self._own_frames.items():
+            numbers[f"frame.{name}"] = end
+            end += frame.size
         return numbers, end
 
 
