@@ -39,17 +39,18 @@ KEYWORDS: Final = frozenset(
     ]
 )
 
-# Alternatives in order of frequency, white space and comments without a group.  Possessive
-# repeats keep every match linear in its length.
+# Alternatives in order of frequency, white space and comments without a group.  Each repeat
+# can go on in one way only, which keeps every match linear in its length.  Possessive repeats
+# are of single characters alone: early releases of Python 3.11 match those of groups wrongly.
 _TOKEN: Final = re.compile(
     r"""[ \t\n\v\f\r]*+(?:
         ((?:[A-Za-z_]|\$(?![0-9\#]))[A-Za-z0-9_$]*+)            # 1 name
       | ([(){},;\[\]])                                          # 2 operator
-      | //[^\n]*+ | \#[^\n]*+ | /\*[^*]*+\*++(?:[^/*][^*]*+\*++)*+/
+      | //[^\n]*+ | \#[^\n]*+ | /\*[^*]*\*+(?:[^/*][^*]*\*+)*/
       | ([0-9][0-9A-Za-z]*+)                                    # 3 number
-      | "([^"\\\n]*+(?:\\(?s:.)[^"\\\n]*+)*+)("?)               # 4 string, 5 closing quote
+      | "([^"\\\n]*(?:\\(?s:.)[^"\\\n]*)*)("?)                  # 4 string, 5 closing quote
       | ([$@](?:[0-9]++|\#))                                    # 6 command-line argument
-      | %\{([^%]*+(?:%(?!\})[^%]*+)*+)%\}                       # 7 embedded code
+      | %\{([^%]*(?:%(?!\})[^%]*)*)%\}                          # 7 embedded code
       | (%\{|/\*)                                               # 8 what is never closed
       | (<<< | >>> | <<= | >>= | && | \|\| | \+\+ | -- | -> | << | >> | =~ | !~ | %[(?:)]
           | [-+*/%&^|.=!<>]= | @[A-Za-z_$][A-Za-z0-9_$]*+ | (?s:.))   # 9 operator

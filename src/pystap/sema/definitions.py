@@ -28,8 +28,8 @@ class Definitions(NamedTuple):
     opaque: bool
 
 
-_GAP = r"(?:\s|#[^\n]*|//[^\n]*|/\*.*?\*/)*+"
-_STRING = r'"(?:[^"\\\n]|\\.)*+"'
+_GAP = r"(?:\s|#[^\n]*+|//[^\n]*+|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)*"
+_STRING = r'"(?:[^"\\\n]|\\.)*"'
 
 # One alternative for each thing worth a look; everything else is stepped over.
 _TOKEN = re.compile(
