@@ -2,7 +2,7 @@
 STAP := .venv/bin/stap
 PY := .venv/bin/python
 
-.PHONY: setup demo test bench lint clean
+.PHONY: setup demo test fuzz bench lint clean
 
 setup: .venv/.ready
 
@@ -18,6 +18,11 @@ test: setup
 	$(PY) -m ruff format --check src tests tools bench
 	$(PY) -m mypy
 	$(PY) -m pytest -n 2 tests
+
+# N random programs on every runtime; SEED repeats earlier ones
+N := 200
+fuzz: setup
+	$(PY) -m tests.fuzz $(N) $(SEED)
 
 bench: setup
 	sh tools/install_peers.sh

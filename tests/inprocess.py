@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import pkgutil
 import select
 import signal
 import sys
@@ -17,36 +18,46 @@ import traceback
 from collections.abc import Sequence
 from functools import cache
 
+import pystap
+from pystap.backend.llvm import binding
+from pystap.cli.main import main
 from stap import Done
 
 _CRASHED = 70  # a traceback, which is never right
-_IMPORTS = (
-    *("backend.bpf.compile", "backend.reference.interpreter", "cli.main", "cli.environment"),
-    *("cli.passes", "cli.reference", "cli.run", "cli.script", "diag.render", "ir.lower"),
-    *("ir.limits", "lang.parser", "output.consumer", "output.native", "output.render"),
-    *("sema.analyze", "sema.tapset", "session.cache", "session.loader", "session.run"),
-)
 
 
 class TimedOut(Exception):  # noqa: N818
     """A run did not end in time and was killed."""
 
 
-def stap(*words: str, timeout: float = 30) -> Done:
-    """Run ``stap`` with these words in a fork, standard input empty."""
-    _warm_up()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    out, err = os.memfd_create("out"), os.memfd_create("err")
-    pid = os.fork()
-    if pid == 0:
-        _child(words, out, err)
-    try:
-        status = _wait(pid, timeout)
-        return Done(_content(out), _content(err), status)
-    finally:
-        os.close(out)
-        os.close(err)
+class Run:
+    """A run of ``stap`` with these words, started in a fork, on given CPUs or all; its standard
+    input is empty.  Every run must be brought to its :meth:`end`."""
+
+    def __init__(self, *words: str, cpus: set[int] | None = None) -> None:
+        _warm_up()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._out, self._err = os.memfd_create("out"), os.memfd_create("err")
+        self._pid = os.fork()
+        if self._pid == 0:
+            if cpus:
+                os.sched_setaffinity(0, cpus)
+            _child(words, self._out, self._err)
+
+    def end(self, timeout: float = 30) -> Done:
+        """Wait for it, for so many seconds at most from now."""
+        try:
+            status = _wait(self._pid, timeout)
+            return Done(_content(self._out), _content(self._err), status)
+        finally:
+            os.close(self._out)
+            os.close(self._err)
+
+
+def stap(*words: str, timeout: float = 30, cpus: set[int] | None = None) -> Done:
+    """A whole run."""
+    return Run(*words, cpus=cpus).end(timeout)
 
 
 def _child(words: Sequence[str], out: int, err: int) -> None:
@@ -61,8 +72,6 @@ def _child(words: Sequence[str], out: int, err: int) -> None:
         sys.stderr = io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "w")), encoding="latin-1")
         os.environ["TZ"] = "UTC"
         time.tzset()
-        from pystap.cli.main import main
-
         status = main(words)
     except BaseException:
         traceback.print_exc()
@@ -95,8 +104,7 @@ def _content(descriptor: int) -> bytes:
 
 @cache
 def _warm_up() -> None:
-    """Import what runs import lazily, and let LLVM set itself up."""
-    for name in _IMPORTS:
-        importlib.import_module(f"pystap.{name}")
-    binding = importlib.import_module("pystap.backend.llvm.binding")
+    """Import all of the package, and let LLVM set itself up."""
+    for module in pkgutil.walk_packages(pystap.__path__, "pystap."):
+        importlib.import_module(module.name)
     binding.compile_object(b"")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,26 +26,71 @@ RUNS = [
     for runtime in case.get("runtimes", "bpf reference").split()
 ]
 NO_NEWLINE = "\n(no newline)\n"
+TIMEOUT = 60.0
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+class Runs:
+    """Runs started ahead of the tests that want them, as many as there are CPUs."""
+
+    def __init__(self, wanted: list[tuple[Case, str]]) -> None:
+        # Workers of pytest-xdist share the tests among them: none knows which are its own.
+        shared = "PYTEST_XDIST_WORKER" in os.environ
+        self._ahead = 1 if shared else 2 * len(os.sched_getaffinity(0))
+        self._places = {(str(case), runtime): at for at, (case, runtime) in enumerate(wanted)}
+        self._wanted = wanted
+        self._started: dict[int, inprocess.Run] = {}
+
+    def take(self, case: Case, runtime: str) -> stap.Done:
+        """Start this run and the next ones unless that has been done; give how this one ended."""
+        at = self._places[str(case), runtime]
+        for index in range(at, min(at + self._ahead, len(self._wanted))):
+            if index not in self._started:
+                self._started[index] = inprocess.Run(*_words(*self._wanted[index]))
+        return self._started.pop(at).end(TIMEOUT)
+
+    def finish(self) -> None:
+        """End what nobody asked for."""
+        for run in self._started.values():
+            run.end(TIMEOUT)
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    """The runs of the selected tests, with a cache of their own."""
+    selected = [i.callspec.params for i in request.session.items if _is_forked(i)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYSTEMTAP_DIR", str(tmp_path_factory.mktemp("systemtap")))
         patch.setenv("TZ", "UTC")
-        yield
+        started = Runs([(p["case"], p["runtime"]) for p in selected])
+        yield started
+        started.finish()
+
+
+def _is_forked(item: pytest.Item) -> bool:
+    if getattr(item, "function", None) is not test_language:
+        return False
+    return item.callspec.params["case"].path.stem != "basics"
 
 
 @pytest.mark.parametrize(("case", "runtime"), RUNS)
-def test_language(case: Case, runtime: str) -> None:
-    run = stap.stap if case.path.stem == "basics" else inprocess.stap
-    words = [f"--runtime={runtime}", *shlex.split(case.get("options")), "-e", case.input]
-    if "args" in case.sections:
-        words += case.get("args").split("\n")
-    done = run(*(os.fsdecode(word.encode("latin-1")) for word in words))
+def test_language(runs: Runs, case: Case, runtime: str) -> None:
+    if case.path.stem == "basics":
+        done = stap.stap(*_words(case, runtime), timeout=TIMEOUT)
+    else:
+        done = runs.take(case, runtime)
     assert_case(case, _marked(done.out))
     assert_case(case, done.err, "err")
     assert done.status == int(case.get("status", "0"))
+
+
+def _words(case: Case, runtime: str) -> list[str]:
+    """The command line of a case."""
+    words = [f"--runtime={runtime}", *shlex.split(case.get("options")), "-e", case.input]
+    if "args" in case.sections:
+        words += case.get("args").split("\n")
+    return [os.fsdecode(word.encode("latin-1")) for word in words]
 
 
 def _marked(out: str) -> str:
