@@ -80,3 +80,50 @@ def test_errors_in_deep_calls_name_the_callers() -> None:
     assert found.out == stap("--runtime=reference", "-e", caught).out
     assert found.err == stap("--runtime=reference", "-e", caught).err
     assert found.status == 1
+
+
+def tree(depth: int, leaf: str, number: int = 1) -> str:
+    """A sum of sums of ``2 ** depth`` leaves; ``@`` in a leaf is its number."""
+    if depth == 0:
+        return leaf.replace("@", str(number))
+    parts = (tree(depth - 1, leaf, 2 * number + i) for i in (0, 1))
+    return f"({' + '.join(parts)})"
+
+
+SQUARE = "function square(x) { for (i = 0; i < 2; i++) y += x; return y * y } "
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        tree(7, "square(@)"),
+        tree(7, "n / @"),
+        " + ".join(f"n / {i} * square({i})" for i in range(1, 120)),
+        " ^ (3 + ".join(f"n % {i}" for i in range(1, 60)) + ")" * 58,
+        " ? 1 : ".join(f"square({i}) == n" for i in range(100)) + " ? 1 : 2",
+        tree(6, 'strlen(sprintf("%d %s", n + @, s . "@"))'),
+    ],
+)
+def test_large_expressions(expression: str) -> None:
+    both(f'{SQUARE} global n = 1000, s = "x" probe oneshot {{ println({expression}) }}')
+
+
+def test_many_arguments_that_are_large() -> None:
+    arguments = ", ".join(tree(2, f"n / (@ + {i})") for i in range(32))
+    both(f'global n = 977 probe oneshot {{ printf("{"%d " * 32}\\n", {arguments}) }}')
+
+
+def test_functions_with_many_parameters() -> None:
+    names = [f"p{i}" for i in range(30)]
+    inner = f"f({', '.join(f'n / {i + 1}' for i in range(30))})"
+    outer = f"f({', '.join(inner if i % 7 == 3 else f'n - {i}' for i in range(30))})"
+    body = "for (i = 0; i < 2; i++) p0++; return " + " + ".join(f"{p} * {p}" for p in names)
+    function = f"function f({', '.join(names)}) {{ {body} }}"
+    both(f"{function} global n = 9 probe oneshot {{ println({outer}) }}")
+
+
+def test_many_strings_at_once() -> None:
+    parts = ' . s . "-" . '.join(f'f("{i}", s)' for i in range(70))
+    pairs = "function f(a, b) { return a . b } "
+    long = " . ".join(["s"] * 90)
+    both(f'{pairs} global s = "x" probe oneshot {{ println({parts}); println({long}) }}')

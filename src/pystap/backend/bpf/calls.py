@@ -19,6 +19,7 @@ from pystap.ir import errors, ops
 from pystap.ir.types import Ty
 
 if TYPE_CHECKING:
+    from pystap.backend.bpf.emit import Waiting
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir.module import Function
@@ -118,21 +119,27 @@ def _call_string(s: Scope, e: ops.Call, room: Room) -> None:
 
 
 def _call(s: Scope, e: ops.Call, room: Room | None = None) -> tuple[Compiled, Value]:
-    arguments = [
-        strings.reference(s, a) if ops.type_of(a) is Ty.STR else emit.long(s, a) for a in e.args
-    ]
+    arguments = evaluate_arguments(s, e.args)
     if len(e.targets) == 1 and not s.u.analysis.facts(e.targets[0]).nexts:
         return _call_one(s, e.targets[0], arguments, e.pos, room)
     return _call_overloads(s, e, arguments, room)
+
+
+def evaluate_arguments(s: Scope, args: list[ops.Expr]) -> list[Waiting | Text]:
+    """Emit the arguments of a call in order."""
+    held = s.held
+    found: list[Waiting | Text] = [
+        strings.reference(s, a) if ops.type_of(a) is Ty.STR else emit.waiting(s, a) for a in args
+    ]
+    s.held = held
+    return found
 
 
 def call_target(s: Scope, e: ops.Call, result: LocalVar | None) -> None:
     """Emit a call of the only target, which may end by ``next``, and keep its result."""
     from pystap.backend.bpf.statements import local_room
 
-    arguments = [
-        strings.reference(s, a) if ops.type_of(a) is Ty.STR else emit.long(s, a) for a in e.args
-    ]
+    arguments = evaluate_arguments(s, e.args)
     is_text = result is not None and result.ty is Ty.STR
     room = local_room(s, result) if is_text and result is not None else None
     _, value = _call_one(s, e.targets[0], arguments, e.pos, room)
@@ -141,7 +148,7 @@ def call_target(s: Scope, e: ops.Call, result: LocalVar | None) -> None:
 
 
 def _call_one(
-    s: Scope, f: Function, arguments: list[Value | Text], pos: int, room: Room | None
+    s: Scope, f: Function, arguments: list[Waiting | Text], pos: int, room: Room | None
 ) -> tuple[Compiled, Value]:
     u, b = s.u, s.b
     callee = compiled(u, f)
@@ -166,7 +173,7 @@ def _call_one(
 
 
 def pass_arguments(
-    s: Scope, f: Function, arguments: list[Value | Text], body: Body, frame: Value
+    s: Scope, f: Function, arguments: list[Waiting | Text], body: Body, frame: Value
 ) -> None:
     """Copy arguments to the parameters in a callee's frame."""
     most = s.u.limits.maxstringlen
@@ -176,7 +183,7 @@ def pass_arguments(
             limit = min(var.bound or most, most)
             strings.copy(s, argument, Room(where, round_up(limit), limit))
         else:
-            s.b.store(argument, where)
+            s.b.store(emit.present(argument), where)
 
 
 def take_string(s: Scope, body: Body, frame: Value, room: Room) -> None:
@@ -202,7 +209,7 @@ def leave_call(s: Scope) -> None:
 
 
 def _call_overloads(
-    s: Scope, e: ops.Call, arguments: list[Value | Text], room: Room | None
+    s: Scope, e: ops.Call, arguments: list[Waiting | Text], room: Room | None
 ) -> tuple[Compiled, Value]:
     """Call the targets in turn until one does not end by ``next``."""
     b = s.b

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from pystap.ir import ops
+
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.strings import Room
     from pystap.backend.llvm.builder import Value
     from pystap.ir.ops import Expr, Stmt
 
+    Waiting = Value | Callable[[], Value]
     LongEmitter = Callable[[Scope, Any], Value]
     StringEmitter = Callable[[Scope, Any, Room], None]
     StatementEmitter = Callable[[Scope, Any], None]
@@ -32,6 +35,9 @@ _HOMES: Final = {
     "Try": "catching", "Emit": "output", "Locked": "locks",
     "StrCompare": "strings",
 }  # fmt: skip
+
+_CROWD: Final = 6  # so many values may wait
+_SIMPLE: Final = (ops.Const, ops.Local, ops.GlobalGet, ops.ContextValue)  # done without a call
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -78,6 +84,66 @@ def long(s: Scope, expr: Expr) -> Value:
     """Emit an expression; its value as ``i64``."""
     value: Value = _emitter(_LONGS, type(expr))(s, expr)
     return value
+
+
+def pair(s: Scope, left: Expr, right: Expr) -> tuple[Value, Value]:
+    """Emit two operands.
+
+    LLVM has few registers and puts values on the stack, which is small, while they wait for
+    others; and it likes to compute at the end of a large expression, when all that goes into it
+    is there.  So ``weight`` counts the values that may wait instead of the one emitted last, and
+    where too many would wait (``held``) they are kept in the frame.
+    """
+    s.weight = 1
+    first = long(s, left)
+    weight = s.weight
+    if isinstance(right, _SIMPLE) or isinstance(left, ops.Const):
+        return first, long(s, right)
+    kept = None
+    if s.held + weight > _CROWD and s.context is not None:
+        kept = keep(s, first)
+        weight = 0
+    s.held += weight
+    s.weight = 1
+    second = long(s, right)
+    s.held -= weight
+    s.weight += max(weight, 1)
+    return kept() if kept else first, second
+
+
+def settled(s: Scope, value: Value) -> Value:
+    """The value of an operation, computed here if too much would wait for it."""
+    if s.weight <= 2 * _CROWD:
+        return value
+    s.weight = 1
+    word = s.word()
+    s.b.store(value, word, volatile=True)
+    return s.b.load("i64", word, volatile=True)
+
+
+def waiting(s: Scope, expr: Expr) -> Waiting:
+    """Emit one of several operands, which waits for the others; the caller restores ``held``."""
+    s.weight = 1
+    value = long(s, expr)
+    if isinstance(expr, ops.Const):
+        return value
+    if s.held + s.weight > _CROWD and s.context is not None:
+        return keep(s, value)
+    s.held += s.weight
+    return value
+
+
+def present(value: Waiting) -> Value:
+    """The value of an operand that waited."""
+    return value() if callable(value) else value
+
+
+def keep(s: Scope, value: Value) -> Callable[[], Value]:
+    """Keep a value in the frame; what loads it again."""
+    s.need_context()
+    offset = s.body.frame.allocate(8)
+    s.b.store(value, s.slot(offset))
+    return lambda: s.b.load("i64", s.slot(offset), volatile=True)
 
 
 def string_into(s: Scope, expr: Expr, room: Room) -> None:

@@ -40,9 +40,9 @@ def _bit_not(s: Scope, e: ops.BitNot) -> Value:
 
 @emit.emits_long(ops.Arith)
 def _arith(s: Scope, e: ops.Arith) -> Value:
-    left, right = emit.long(s, e.left), emit.long(s, e.right)
+    left, right = emit.pair(s, e.left, e.right)
     if e.op in _PLAIN:
-        return s.b.binary(_PLAIN[e.op], left, right)
+        return emit.settled(s, s.b.binary(_PLAIN[e.op], left, right))
     if e.op in _SHIFTS:
         return s.b.binary(_SHIFTS[e.op], left, right & 63)
     return _divide(s, e, left, right)
@@ -61,7 +61,7 @@ def _divide(s: Scope, e: ops.Arith, left: Value, right: Value) -> Value:
 def condition(s: Scope, expr: ops.Expr) -> Value:
     """Emit an expression as condition: ``i1``, set when it is not zero."""
     if isinstance(expr, ops.Compare):
-        left, right = emit.long(s, expr.left), emit.long(s, expr.right)
+        left, right = emit.pair(s, expr.left, expr.right)
         return s.b.compare(_COMPARE[expr.op], left, right)
     if isinstance(expr, ops.Not):
         return condition(s, expr.operand) ^ 1

@@ -17,6 +17,7 @@ from pystap.ir.types import Ty
 from pystap.output.formats import ITEM_EXIT, RECORD_MORE
 
 if TYPE_CHECKING:
+    from pystap.backend.bpf.emit import Waiting
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.strings import Bytes
     from pystap.backend.bpf.unit import Unit
@@ -41,7 +42,9 @@ def begin_item(s: Scope, most: int) -> Value:
         b.call(flush_function(u), s.header(layout.INDEX), RECORD_MORE)
     at = b.barrier(s.header(layout.OUT, volatile=True))
     at = b.select(at.ugt(last), b.const("i64", last), at)
-    return b.at(b.at(s.area("output", size), RECORD_HEADER), b.barrier(at))
+    # The address is made at once: a number that LLVM puts on the stack before its check and
+    # loads again afterwards is unchecked to verifiers that do not link the two.
+    return b.barrier(b.at(b.at(s.area("output", size), RECORD_HEADER), b.barrier(at)))
 
 
 def end_item(s: Scope, number: int, item: Value, size: Value | int) -> None:
@@ -84,8 +87,9 @@ def _write_short(s: Scope, where: Value, text: Text) -> Value:
 @emit.emits_statement(ops.Emit)
 def _emit(s: Scope, e: ops.Emit) -> None:
     number = s.u.format(e.format)
-    arguments: list[Value | Text | Bytes] = []
+    arguments: list[Waiting | Text | Bytes] = []
     most = 8
+    held = s.held
     for arg in e.args:
         if strings.dump_size(arg) >= 0:
             from pystap.backend.bpf import dumps
@@ -99,7 +103,8 @@ def _emit(s: Scope, e: ops.Emit) -> None:
             arguments.append(text)
         else:
             most += 8
-            arguments.append(emit.long(s, arg))
+            arguments.append(emit.waiting(s, arg))
+    s.held = held
     if s.context is None:
         _emit_in_place(s, number, arguments, most)
         return
@@ -108,7 +113,9 @@ def _emit(s: Scope, e: ops.Emit) -> None:
     end_item(s, number, item, end)
 
 
-def _write_arguments(s: Scope, item: Value, arguments: list[Value | Text | Bytes]) -> Value | int:
+def _write_arguments(
+    s: Scope, item: Value, arguments: list[Waiting | Text | Bytes]
+) -> Value | int:
     """Write the arguments of an item; its size."""
     at: Value = s.b.const("i64", 8)
     fixed = 8  # offset while no string came yet
@@ -122,17 +129,17 @@ def _write_arguments(s: Scope, item: Value, arguments: list[Value | Text | Bytes
             at = append_string(s, item, at, argument.ptr, argument.bound)
             fixed = -1
         elif fixed >= 0:
-            s.b.store(argument, item, fixed)
+            s.b.store(emit.present(argument), item, fixed)
             fixed += 8
             at = s.b.const("i64", fixed)
         else:
-            s.b.store(argument, s.b.at(item, at))
+            s.b.store(emit.present(argument), s.b.at(item, at))
             at = at + 8
     return at if fixed < 0 else fixed
 
 
 def _emit_in_place(
-    s: Scope, number: int, arguments: list[Value | Text | Bytes], most: int
+    s: Scope, number: int, arguments: list[Waiting | Text | Bytes], most: int
 ) -> None:
     """Write the only item of a handler without context straight into the ring buffer.
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pystap.backend.bpf import emit, helpers, layout, strings
+from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.calls import (
     Compiled,
     call_target,
     enter_call,
+    evaluate_arguments,
     leave_call,
     pass_arguments,
     place_interface,
@@ -51,7 +52,6 @@ from pystap.ir import errors, ops
 from pystap.ir.types import Ty
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.strings import Text
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir.module import Function
@@ -352,10 +352,7 @@ class _State:
         if id(enter.target) not in self.machine.bodies:
             self._call_outside(enter)
             return
-        arguments: list[Value | Text] = [
-            strings.reference(s, a) if ops.type_of(a) is Ty.STR else emit.long(s, a)
-            for a in enter.call.args
-        ]
+        arguments = evaluate_arguments(s, enter.call.args)
         enter_call(s, enter.call.pos)
         depth_word = self.machine.word(s, _DEPTH)
         depth = b.load("i64", depth_word, volatile=True)

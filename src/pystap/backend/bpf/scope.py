@@ -72,7 +72,8 @@ class Scope:
     """
 
     __slots__ = (
-        "_frame", "b", "body", "captured", "context", "emitted", "exits", "level", "probe", "u",
+        "_frame", "b", "body", "captured", "context", "emitted", "exits", "held", "level",
+        "probe", "u", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,8 @@ class Scope:
         self.level = level
         self.exits: dict[Leaving, Exit] = {}
         self.probe: Value | None = None  # the probe that fired, where it is at hand
+        self.held = 0  # values that wait in registers while others are emitted, see emit.pair
+        self.weight = 1  # of the value emitted last, see emit.pair
         self.captured: dict[tuple[str, int], Value] = {}  # values of the event, without context
         self.emitted = False  # whether a handler without context has its one item
         self._frame: Value | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pystap.backend.bpf import emit, helpers, layout
@@ -9,6 +10,8 @@ from pystap.backend.bpf.layout import encode, round_up
 from pystap.ir import ops
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
@@ -19,15 +22,24 @@ _INLINE_COPY = 128  # most bytes copied or cleared word by word
 SHORT = 32  # most bytes of a string handled word by word
 
 
-class Text(NamedTuple):
+class Text:
     """A string in memory: at most ``bound`` bytes with its NUL.
 
-    ``readable`` bytes (a multiple of 8) can be read at the address.
+    ``readable`` bytes (a multiple of 8) can be read at the address.  The address may be given by
+    what emits it: each use does so then, which takes fewer registers than to have it wait.
     """
 
-    ptr: Value
-    bound: int
-    readable: int
+    __slots__ = ("_address", "bound", "readable")
+
+    def __init__(self, address: Value | Callable[[], Value], bound: int, readable: int) -> None:
+        self._address = address
+        self.bound = bound
+        self.readable = readable
+
+    @property
+    def ptr(self) -> Value:
+        """Emit the address."""
+        return self._address() if callable(self._address) else self._address
 
 
 class Bytes(NamedTuple):
@@ -89,19 +101,23 @@ def reference(s: Scope, expr: ops.Expr) -> Text:
             return literal(s, value)
         case ops.Local(var):
             size = bound(s, expr)
-            return Text(s.local(var), size, round_up(size))
+            return Text(partial(s.local, var), size, round_up(size))
         case ops.GlobalGet(var):
             from pystap.backend.bpf.globals_ import address
 
             size = bound(s, expr)
-            return Text(address(s, var), size, round_up(size))
+            return Text(partial(address, s, var), size, round_up(size))
         case ops.Seq():
             emit.statements(s, expr.body)
             return reference(s, expr.value)
     size = bound(s, expr)
-    room = Room(s.temporary(size), round_up(size), size)
-    emit.string_into(s, expr, room)
-    return Text(room.ptr, size, room.size)
+    if s.context is None:
+        room = Room(s.temporary(size), round_up(size), size)
+        emit.string_into(s, expr, room)
+        return Text(room.ptr, size, room.size)
+    place = s.body.frame.allocate(size)
+    emit.string_into(s, expr, Room(s.address(place), round_up(size), size))
+    return Text(lambda: s.address(place), size, round_up(size))
 
 
 def literal(s: Scope, value: str) -> Text:
@@ -109,7 +125,7 @@ def literal(s: Scope, value: str) -> Text:
     data = encode(value, s.u.limits.maxstringlen)
     size = len(data)
     data += bytes(-size % 8)
-    return Text(s.b.data(data), size, len(data))
+    return Text(lambda: s.b.data(data), size, len(data))
 
 
 @emit.emits_string(ops.StrConst)
@@ -296,7 +312,7 @@ def _compare(s: Scope, e: ops.StrCompare) -> Value:
 
 def _equals_literal(s: Scope, text: Text, data: bytes) -> Value:
     """``i1``: the string has these bytes (the NUL included)."""
-    b = s.b
+    b, ptr = s.b, text.ptr
     if len(data) > text.bound:
         return b.const("i1", 0)
     if len(data) > 128:
@@ -304,7 +320,7 @@ def _equals_literal(s: Scope, text: Text, data: bytes) -> Value:
     differ = b.const("i64", 0)
     for at in range(0, len(data), 8):
         part = data[at : at + 8]
-        word = b.load("i64", text.ptr, at)
+        word = b.load("i64", ptr, at)
         if len(part) < 8:
             word = word & ((1 << 8 * len(part)) - 1)
         differ = differ | (word ^ int.from_bytes(part, "little"))
@@ -377,7 +393,8 @@ def short_length(s: Scope, words: list[Value]) -> Value:
 
 def words_of(s: Scope, text: Text) -> list[Value]:
     """The words of a short string."""
-    return [s.b.load("i64", text.ptr, at) for at in range(0, round_up(text.bound), 8)]
+    ptr = text.ptr
+    return [s.b.load("i64", ptr, at) for at in range(0, round_up(text.bound), 8)]
 
 
 def _zero_bytes(word: Value) -> Value:
