@@ -130,9 +130,12 @@ def _explain_load_failure(error: object, artifact: Artifact) -> None:
 
     if not isinstance(error, LoadError):
         raise TypeError(error)
-    path = f"/tmp/pystap-verifier-{os.getpid()}.log"
+    path = ""
     if error.log:
-        with open(path, "w", encoding="latin-1") as file:
+        from tempfile import mkstemp
+
+        handle, path = mkstemp(prefix="pystap-verifier-", suffix=".log")
+        with open(handle, "w", encoding="latin-1") as file:
             file.write(error.log)
     for line in load_failure(error, artifact, path):
         complain(line)

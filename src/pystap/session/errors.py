@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pystap.backend.bpf.artifact import Artifact
+    from pystap.backend.bpf.artifact import Artifact, MapSpec
     from pystap.ir.probe import Position
+    from pystap.kernel.bpf import BpfError
     from pystap.output.records import ErrorItem
     from pystap.session.loader import LoadError
+
+# The verifier's words for what only a smaller program can help.
+_TOO_LARGE = (
+    "program is too large",
+    "is too complex",
+    "combined stack size",
+    "frames is too deep",
+    "total number of maps",
+    "too many subprogs",
+)
 
 
 def runtime_error(item: ErrorItem, artifact: Artifact) -> str:
@@ -53,18 +66,52 @@ def _position(positions: Sequence[Position], index: int) -> Position | None:
 def load_failure(failure: LoadError, artifact: Artifact, log_file: str) -> list[str]:
     """Lines that explain a refused map or program: whose fault, which probe, what to send."""
     error = failure.error
-    if not failure.log:
-        return [f"ERROR: cannot create {failure.what}: {error.strerror}"]
-    lines = ["ERROR: the kernel's verifier refused a program that pystap generated."]
+    if failure.map is not None:
+        return _no_map(failure.map, error)
+    reason = _last_line(failure.log)
+    too_large = error.errno == errno.E2BIG or any(words in reason for words in _TOO_LARGE)
+    if too_large:
+        lines = ["ERROR: a handler is too large for the kernel's verifier."]
+    elif not failure.log:
+        lines = [f"ERROR: cannot load {failure.what}: {error.strerror}"]
+    else:
+        lines = ["ERROR: the kernel's verifier refused a program that pystap generated."]
     for index in failure.probes[:3]:
         probe = artifact.probes[index]
         lines.append(f"        probe {probe.point} at {probe.origin}")
-    reason = _last_line(failure.log)
     if reason:
         lines.append(f"        verifier: {reason}")
-    lines.append("        This is a fault of pystap, not of the script. Please report it with")
-    lines.append(f"        the script and the verifier's log in {log_file}")
+    if too_large:
+        lines.append("        Make it smaller: move parts of it to other probes, shorten its")
+        lines.append("        expressions and loops, or lower -D MAXSTRINGLEN.")
+    elif failure.log:
+        lines.append("        This is a fault of pystap, not of the script. Please report it with")
+        lines.append(f"        the script and the verifier's log in {log_file}")
     return lines
+
+
+def _no_map(spec: MapSpec, error: BpfError) -> list[str]:
+    """Lines for a map the kernel does not create."""
+    kind, _, name = spec.role.partition(":")
+    if not name or error.errno not in (errno.ENOMEM, errno.E2BIG, errno.EINVAL):
+        return [f"ERROR: cannot create the map {spec.name}: {error.strerror}"]
+    size = spec.max_entries * (spec.key_size + spec.value_size)
+    what = "no memory to iterate over" if kind == "snapshot" else "no room for"
+    code = errno.errorcode[error.errno]
+    return [
+        f"ERROR: the kernel has {what} the {spec.max_entries} elements of '{name}' "
+        f"({_bytes(size)} and more; {code}).",
+        f"        Give the array a smaller size (global {name}[SIZE]) or lower -D MAXMAPENTRIES.",
+    ]
+
+
+def _bytes(size: int) -> str:
+    """A size as people write it."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 10_000:
+            return f"{size} {unit}"
+        size //= 1000
+    return f"{size} GB"
 
 
 def _last_line(log: str) -> str:

@@ -31,16 +31,23 @@ _LD_IMM64_MAP_VALUE = 2  # BPF_PSEUDO_MAP_VALUE
 class LoadError(Exception):
     """A map or program the kernel refused.
 
-    ``what`` names it, ``error`` is the kernel's, ``log`` the verifier's log ("" for maps) and
-    ``probes`` are the indexes of the probes concerned.
+    ``what`` names it, ``error`` is the kernel's, ``log`` the verifier's log ("" for maps),
+    ``probes`` are the indexes of the probes concerned, and ``map`` is a map's specification.
     """
 
-    def __init__(self, what: str, error: BpfError, probes: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        what: str,
+        error: BpfError,
+        probes: tuple[int, ...] = (),
+        map: MapSpec | None = None,  # noqa: A002 - the name of the thing
+    ) -> None:
         super().__init__(f"{what}: {error}")
         self.what = what
         self.error = error
         self.log = error.detail
         self.probes = probes
+        self.map = map
 
 
 class Loaded:
@@ -119,7 +126,7 @@ def _create(spec: MapSpec, cpus: int, buffer_bytes: int) -> Map:
             name=spec.name,
         )
     except BpfError as error:
-        raise LoadError(f"map {spec.name}", error) from error
+        raise LoadError(f"map {spec.name}", error, map=spec) from error
     if spec.content:
         made.update(bytes(spec.key_size), spec.content)
     if spec.frozen:
