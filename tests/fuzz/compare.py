@@ -1,4 +1,4 @@
-"""Runs a program on both runtimes and tells how they differ."""
+"""Runs a program on both runtimes and past the oracle, and tells how they differ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import re
 from dataclasses import dataclass
 
 import inprocess
+from pystap.cli.passes import Front
+from pystap.lang.limits import allow_deep_trees
+from pystap.lang.source import Source
+from pystap.options import Options
+from stap import Done
 
+from .oracle import Oracle, Outcome, Unsure
 from .programs import Program
 from .tree import text_of
 
@@ -32,18 +38,9 @@ def difference(program: Program) -> Difference | None:
     script = text_of(program.tree)
     results = []
     for runtime in RUNTIMES:
-        words = [f"--runtime={runtime}", *program.options, "-e", script]
-        try:
-            done = inprocess.stap(
-                *(os.fsdecode(w.encode("latin-1")) for w in words),
-                timeout=_LIMIT,
-                cpus={0} if "@variance" in script else None,
-            )
-        except inprocess.TimedOut as error:
-            return Difference(f"{runtime} hangs", str(error))
-        trouble = re.search(r"Traceback|verifier: .*|Pass [1-4]: .*failed", done.err)
-        if trouble:
-            return Difference(f"{runtime}: {_plain(trouble[0], done.err)}", done.err)
+        done = _run(runtime, program.options, script)
+        if isinstance(done, Difference):
+            return done
         results.append(done)
     one, other = results
     for what, left, right in (
@@ -52,9 +49,69 @@ def difference(program: Program) -> Difference | None:
         ("output", one.out, other.out),
     ):
         if left != right:
-            shown = "".join(f"--- {what} of {r}\n{t}\n" for r, t in zip(RUNTIMES, (left, right)))
-            return Difference(what, shown)
+            return Difference(what, _shown(what, dict(zip(RUNTIMES, (left, right)))))
+    return _against_oracle(program, script)
+
+
+def _run(runtime: str, options: tuple[str, ...], script: str) -> Done | Difference:
+    words = [f"--runtime={runtime}", *options, "-e", script]
+    try:
+        done = inprocess.stap(
+            *(os.fsdecode(w.encode("latin-1")) for w in words),
+            timeout=_LIMIT,
+            cpus={0} if "@variance" in script else None,
+        )
+    except inprocess.TimedOut as error:
+        return Difference(f"{runtime} hangs", str(error))
+    trouble = re.search(r"Traceback|verifier: .*|Pass [1-4]: .*failed", done.err)
+    if trouble:
+        return Difference(f"{runtime}: {_plain(trouble[0], done.err)}", done.err)
+    return done
+
+
+def _against_oracle(program: Program, script: str) -> Difference | None:
+    """The unoptimised program against the oracle: dead code may fail in the one and not be there
+    in the other otherwise."""
+    try:
+        wanted = _foretold(program, script)
+    except Unsure:
+        return None
+    done = _run("reference", (*program.options, "-u"), script)
+    if isinstance(done, Difference):
+        return done
+    if "MAXACTION exceeded" in done.err or "MAXACTION exceeded" in done.out:
+        return None
+    output = wanted.output.decode("latin-1")
+    if done.out != output:
+        shown = _shown("output", {"reference": done.out, "oracle": output})
+        return Difference("output of the oracle", shown)
+    at = 0
+    for message in wanted.errors:
+        at = done.err.find(f"ERROR: {message} near ", at) + 1
+        if not at:
+            return Difference("errors of the oracle", f"{done.err}\n{wanted.errors}")
+    reported = re.search(r"Number of errors: (\d+)", done.err)
+    if int(reported[1] if reported else 0) != len(wanted.errors):
+        return Difference("errors of the oracle", f"{done.err}\n{wanted.errors}")
+    if done.status != wanted.failed:
+        return Difference("status of the oracle", str(done.status))
     return None
+
+
+def _foretold(program: Program, script: str) -> Outcome:
+    allow_deep_trees()
+    front = Front(Options())
+    file = front.parse(Source("<input>", script))
+    defines = {}
+    for option in program.options:
+        if option.startswith("-D"):
+            name, _, value = option[2:].partition("=")
+            defines[name] = int(value)
+    return Oracle(file, program.types, defines).run()
+
+
+def _shown(what: str, texts: dict[str, str]) -> str:
+    return "".join(f"--- {what} of {who}\n{text}\n" for who, text in texts.items())
 
 
 def _plain(trouble: str, err: str) -> str:

@@ -15,10 +15,11 @@ _TYPES = (LONG, LONG, STRING)
 
 @dataclass(frozen=True)
 class Program:
-    """A random program and the options it runs with."""
+    """A random program, the options it runs with and the types of its globals."""
 
     tree: Node
     options: tuple[str, ...]
+    types: dict[str, str]
 
 
 def random_program(seed: int) -> Program:
@@ -36,7 +37,8 @@ def random_program(seed: int) -> Program:
     if rng.random() < 0.3:
         items.append(_probe(rng, world, "error(-1)"))
     items.append(_last_probe(world))
-    return Program(node("program", *items), _options(rng))
+    types = world.scalars | {a.name: a.value for a in world.arrays}
+    return Program(node("program", *items), _options(rng), types)
 
 
 def _options(rng: random.Random) -> tuple[str, ...]:

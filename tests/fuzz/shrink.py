@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from .programs import Program
 from .tree import Node, node
@@ -30,7 +31,7 @@ def shrink(program: Program, fails: Callable[[Program], bool], seconds: float) -
 
 def _fewer_options(program: Program, fails: Callable[[Program], bool]) -> Program:
     for option in program.options:
-        fewer = Program(program.tree, tuple(o for o in program.options if o != option))
+        fewer = replace(program, options=tuple(o for o in program.options if o != option))
         if option != "-w" and fails(fewer):
             program = fewer
     return program
