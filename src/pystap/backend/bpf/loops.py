@@ -17,7 +17,7 @@ from pystap.backend.bpf.scope import Exit, Leaving, Scope, begin_block
 from pystap.ir import errors, ops
 
 if TYPE_CHECKING:
-    from pystap.backend.llvm.builder import Operand, Value
+    from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
 _STOP, _GO_ON = 1, 0
 
@@ -83,7 +83,7 @@ def callback(
         inner.exits = {**outward, "break": leave, "continue": go_on}
         b.jump(go_on.label)
         b.place(go_on.label)
-        b.ret(_GO_ON)
+        b.ret(_answer(b, _GO_ON))
         for kind, exit_ in outward.items():
             if exit_.used:
                 begin_block(b, exit_.label)
@@ -92,8 +92,19 @@ def callback(
                     inner.set_header(layout.UNWIND, unwind)
                 b.terminate(f"br label %{leave.label}")
         begin_block(b, leave.label)
-        b.ret(_STOP)
+        b.ret(_answer(b, _STOP))
     return name, {kind for kind, exit_ in outward.items() if exit_.used}
+
+
+def _answer(b: FunctionBuilder, number: int) -> Value:
+    """What a callback returns: a constant that the verifier knows to be one.
+
+    It goes through memory that LLVM may not look into.  Otherwise code generation takes the
+    number a switch has just compared for it, of which the verifier knows 32 bits.
+    """
+    place = b.alloca("i64")
+    b.store(b.const("i64", number), place, volatile=True)
+    return b.load("i64", place, volatile=True)
 
 
 def after_callback(s: Scope, used: set[Leaving]) -> None:
