@@ -224,7 +224,10 @@ def log_bucket(s: Scope, value: Value) -> Value:
     magnitude = b.select(negative, -value, value)
     bits = _bit_length(s, magnitude)
     bucket = b.select(negative, b.const("i64", _LOG_ZERO) - bits, bits + _LOG_ZERO)
-    return b.barrier(bucket) & (LOG_BUCKETS - 1)
+    # LLVM may see that the bucket is in range and drop the mask; the verifier needs it.
+    word = s.word()
+    b.store(bucket, word, volatile=True)
+    return b.load("i64", word, volatile=True) & (LOG_BUCKETS - 1)
 
 
 def _bit_length(s: Scope, value: Value) -> Value:
