@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -12,12 +13,13 @@ import pytest
 from stap import ROOT, started, wait_for
 
 CALLS = 200_000
+NAME = f"load-{os.getpid()}"  # its own for each process that runs tests side by side
 
 
 @pytest.fixture(scope="session")
 def load(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A program that calls getppid(2) as often as its argument says."""
-    path = tmp_path_factory.mktemp("load") / "pystap-load"
+    path = tmp_path_factory.mktemp("load") / NAME
     source = ROOT / "bench" / "load.c"
     subprocess.run(["gcc", "-O2", "-o", str(path), str(source)], check=True)
     return str(path)
@@ -45,7 +47,7 @@ def skipped(complaints: str) -> int:
     return int(found[1]) if found else 0
 
 
-ONLY_LOAD = 'if (execname() == "pystap-load")'
+ONLY_LOAD = f'if (execname() == "{NAME}")'
 
 
 @pytest.mark.parametrize(
@@ -54,9 +56,9 @@ ONLY_LOAD = 'if (execname() == "pystap-load")'
         ("n", "n++", "n"),
         ("n", "n += 1", "n"),
         ("n, a", "a[cpu() * 0]++", "a[0]"),
-        ("a", "a[execname()]++", 'a["pystap-load"]'),
+        ("a", "a[execname()]++", f'a["{NAME}"]'),
         ("s", "s <<< 1", "@count(s)"),
-        ("s", "s[execname(), 1] <<< 1", '@sum(s["pystap-load", 1])'),
+        ("s", "s[execname(), 1] <<< 1", f'@sum(s["{NAME}", 1])'),
         ("n, m", "n = n + 1; m = n", "m"),
         ("t, n", 't = t == "odd" ? "even" : "odd"; n = n + strlen("x")', "n"),
     ],
@@ -124,5 +126,5 @@ def test_lines_of_two_cpus_never_mix(load: str, tmp_path: Path) -> None:
     )
     out, err = session(script, load, tmp_path / "out", calls=20_000)
     lines = out.splitlines()[1:]
-    assert all(re.fullmatch(r"<\d+ pystap-load>", line) for line in lines)
+    assert all(re.fullmatch(rf"<\d+ {NAME}>", line) for line in lines)
     assert len(lines) + skipped(err) == 2 * 20_000

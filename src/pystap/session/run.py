@@ -261,7 +261,7 @@ class Session:
 
     def _summary(self) -> None:
         errors = self.loaded.control[CONTROL_ERRORS] or self._sum(CONTEXT_ERRORS)
-        skipped = self._skipped()
+        skipped = self._skipped() + self._missed()
         if errors or skipped:
             self.output.complain(f"WARNING: Number of errors: {errors}, skipped probes: {skipped}")
         lost = self.loaded.control[CONTROL_LOST]
@@ -280,6 +280,13 @@ class Session:
 
     def _skipped(self) -> int:
         return self._sum(CONTEXT_SKIP_REENTRANT) + self._sum(CONTEXT_SKIP_LOCK)
+
+    def _missed(self) -> int:
+        """Hits the kernel did not even start a program for: the same one was at work on the CPU
+        already, for a task that was preempted or interrupted in it."""
+        from pystap.kernel.programs import program_info
+
+        return sum(program_info(p.fd).recursion_misses for p in self.loaded.programs)
 
     def _sum(self, word: int) -> int:
         words = self._context_words()
