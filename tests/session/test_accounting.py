@@ -56,9 +56,9 @@ ONLY_LOAD = f'if (execname() == "{NAME}")'
         ("n", "n++", "n"),
         ("n", "n += 1", "n"),
         ("n, a", "a[cpu() * 0]++", "a[0]"),
-        ("a", "a[execname()]++", f'a["{NAME}"]'),
+        ("a", "a[execname()]++", 'a["NAME"]'),
         ("s", "s <<< 1", "@count(s)"),
-        ("s", "s[execname(), 1] <<< 1", f'@sum(s["{NAME}", 1])'),
+        ("s", "s[execname(), 1] <<< 1", '@sum(s["NAME", 1])'),
         ("n, m", "n = n + 1; m = n", "m"),
         ("t, n", 't = t == "odd" ? "even" : "odd"; n = n + strlen("x")', "n"),
     ],
@@ -70,7 +70,7 @@ def test_two_cpus_lose_no_update(
         f"global {declared} probe syscall.getppid {{ {ONLY_LOAD} {{ {handler} }} }} "
         f'probe end {{ printf("total %d\\n", {total}) }}'
     )
-    out, err = session(script, load, tmp_path / "out")
+    out, err = session(script.replace("NAME", NAME), load, tmp_path / "out")
     counted = int(re.findall(r"total (\d+)", out)[-1])
     assert counted + skipped(err) == 2 * CALLS
 
