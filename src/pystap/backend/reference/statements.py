@@ -249,9 +249,9 @@ def _action(_scope: Scope, stmt: ops.Action) -> Evaluate:
 
     def run(frame: Frame) -> int:
         context = frame.context
-        if context.actions_left < count:
-            raise context.fault(errors.MAXACTION_EXCEEDED, position)
         context.actions_left -= count
+        if context.actions_left < 0:  # stays so: nothing that counts runs after it, caught or not
+            raise context.fault(errors.MAXACTION_EXCEEDED, position)
         return NORMAL
 
     return run
