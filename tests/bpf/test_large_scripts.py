@@ -127,3 +127,32 @@ def test_many_strings_at_once() -> None:
     pairs = "function f(a, b) { return a . b } "
     long = " . ".join(["s"] * 90)
     both(f'{pairs} global s = "x" probe oneshot {{ println({parts}); println({long}) }}')
+
+
+def test_thousands_of_statements() -> None:
+    steps = " ".join(f"n += {i}; if (n % {i + 2} == 1) m ^= n;" for i in range(1500))
+    both(f"global n, m probe oneshot {{ {steps} println(n, m) }}", "-DMAXACTION=100000")
+
+
+def test_long_bodies_are_left_from_their_parts() -> None:
+    filler = " ".join(f"n += {i};" for i in range(300))
+    ways = "if (i == 2) continue; if (i == 5) break; if (i == n) next;"
+    script = (
+        f"global n, z = 0 function f(x) {{ {filler} if (x == 1) return n; {filler} "
+        f'if (x == 2) error("two"); {filler} return -n }} '
+        f"probe begin {{ z = n; "
+        f"for (i = 0; i < 9; i++) {{ {filler} {ways} {filler} println(i, n) }} "
+        f"println(f(0), f(1)); try {{ {filler} f(2) println(1 / z) {filler} }} catch (m) {{ "
+        f"{filler} println(m) }} "
+        f"try {{ {filler} n /= z; {filler} }} catch (m) {{ println(m, n) }} "
+        f'exit() {filler} if (n > 0) next; {filler} println("not here") }}'
+    )
+    both(script, "-DMAXACTION=100000")
+
+
+def test_a_long_handler_of_a_tracepoint() -> None:
+    steps = " ".join(f"if ($next->pid % {i + 2} == 0) n++; a[{i % 50}] = n;" for i in range(300))
+    script = f'global n, a probe kernel.trace("sched_switch") {{ {steps} exit() }}'
+    end = "probe end { println(n > 0, a[49] > 0) }"
+    done = stap("--disable-cache", "-DMAXACTION=100000", "-e", f"{script} {end}")
+    assert (done.out, done.err, done.status) == ("11\n", "", 0)

@@ -36,6 +36,7 @@ _HOMES: Final = {
     "StrCompare": "strings",
 }  # fmt: skip
 
+_LONG: Final = 200  # statements; see parts
 _CROWD: Final = 6  # so many values may wait
 _SIMPLE: Final = (ops.Const, ops.Local, ops.GlobalGet, ops.ContextValue)  # done without a call
 
@@ -159,6 +160,11 @@ def statement(s: Scope, stmt: Stmt) -> None:
 
 def statements(s: Scope, body: list[Stmt]) -> None:
     """Emit statements in order."""
+    if len(body) > _LONG and s.context is not None:
+        from pystap.backend.bpf.parts import emit_parts
+
+        emit_parts(s, body)
+        return
     for stmt in body:
         if not s.b.live:
             return  # behind break, return, next ...

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
     from pystap.ir.module import Probe
 
+_LIGHT_SIZE: Final = 500  # operations; more are emitted in ways that need the context
+
 # A call that is replaced by the index of the probe when one program's code serves many.
 PROBE_INDEX_CALL: Final = MAGIC_CALL + 1
 
@@ -145,7 +147,8 @@ def light_function(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> s
 
 def _try_light(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> str:
     handler = unit.module.handlers[probe.handler]
-    if handler.locals or unit.analysis.counts_actions(handler):
+    large = unit.analysis.facts(handler).size > _LIGHT_SIZE
+    if large or handler.locals or unit.analysis.counts_actions(handler):
         return ""
     name = unit.fresh("light")
     params = [("ptr", "event"), ("i64", "probe")]

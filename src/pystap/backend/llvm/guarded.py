@@ -12,6 +12,7 @@ from pystap.backend.llvm import binding
 GUARDED_BYTES: Final = 256 << 10
 
 _OBJECT, _ERROR = b"o", b"e"
+_PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 
 
 class LlvmDied(Exception):  # noqa: N818 - the process died, not the exception
@@ -40,6 +41,9 @@ def in_child(ir_text: bytes) -> bytes:
     try:
         with open(reader, "rb") as file:
             answer = file.read()
+    except BaseException:
+        os.kill(child, 9)
+        raise
     finally:
         _, status = os.waitpid(child, 0)
         with open(said, "rb") as file:
@@ -53,9 +57,15 @@ def in_child(ir_text: bytes) -> bytes:
 
 
 def _compile(ir_text: bytes, writer: int, said: int) -> None:
-    """What the child does; it never returns."""
+    """What the child does; it never returns.  It ends with its parent and when interrupted."""
+    import ctypes
+    import signal
+
     status = 1
     try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.dup2(said, 2)
         try:
             answer = _OBJECT + binding.compile_object(ir_text)
