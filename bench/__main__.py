@@ -116,13 +116,9 @@ def run_load(load: str, calls: int, rounds: int, rate: int = 0) -> float:
 def output(load: str, work: Path) -> list[Row]:
     """printf on every event: consumer cost, and losses at a steady rate."""
     script = (
-        'probe begin { println("ready") } probe syscall.getppid '
-        '{ printf("%d %s %d\\n", pid(), execname(), gettimeofday_ns()) }'
+        'probe syscall.getppid { printf("%d %s %d\\n", pid(), execname(), gettimeofday_ns()) }'
     )
-    peer = (
-        f'BEGIN {{ printf("ready\\n"); }} {PEER_POINT} '
-        '{ printf("%d %s %d\\n", pid, comm, nsecs) }'
-    )
+    peer = f'{PEER_POINT} {{ printf("%d %s %d\\n", pid, comm, nsecs) }}'
     events = 1_000_000
     mine_out = work / "lines.txt"
     command = [STAP, "-o", str(mine_out), "-e", script]
@@ -148,11 +144,11 @@ def consumer_cost(
     out.write_bytes(b"")
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
-        while b"ready" not in out.read_bytes():
-            if process.poll() is not None:
-                raise RuntimeError(f"{command[0]} ended early")
-            time.sleep(0.02)
-        time.sleep(0.5)
+        # The peer keeps back what it writes to a file, so a word in it cannot tell its readiness.
+        time.sleep(1)
+        wait_idle(process.pid)
+        if process.poll() is not None:
+            raise RuntimeError(f"{command[0]} ended early")
         before = cpu_seconds(process.pid)
         run_load(load, events, 1, rate)
         wait_idle(process.pid)
