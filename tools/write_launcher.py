@@ -14,9 +14,9 @@ LAUNCHER = """\
 import sys
 
 sys.path.extend([{source!r}, {packages!r}])
-from pystap.cli.main import main
+from pystap.cli.main import command
 
-sys.exit(main())
+command()
 """
 
 

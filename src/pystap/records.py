@@ -8,7 +8,7 @@ form are shared functions.  Type checkers see the standard decorator.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pystap.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataclasses import dataclass, field
@@ -31,7 +31,10 @@ else:
         return Field(default, default_factory)
 
     def dataclass(*, slots: bool, kw_only: bool = False, eq: bool = True) -> Any:
-        """As ``dataclasses.dataclass(slots=True, ...)`` for classes with plain fields."""
+        """As ``dataclasses.dataclass(slots=True, ...)`` for classes with plain fields.
+
+        Slots are checked by type checkers only: to have them a class must be made twice.
+        """
         assert slots
 
         def make(cls: type) -> type:
@@ -44,22 +47,19 @@ else:
         fields: dict[str, Field] = {}
         for base in reversed(cls.__mro__[1:]):
             fields.update(base.__dict__.get("__dataclass_fields__", {}))
-        inherited = set(fields)
         fields.update(own)
-        body = {k: v for k, v in cls.__dict__.items() if k not in own}
-        body.pop("__dict__", None)
-        body.pop("__weakref__", None)
-        body["__slots__"] = tuple(name for name in own if name not in inherited)
-        body["__dataclass_fields__"] = fields
-        body["__match_args__"] = () if kw_only else tuple(fields)
-        body.setdefault("__repr__", _repr)
-        if eq and "__eq__" not in body:
-            body["__eq__"] = _eq
-            body["__hash__"] = None
-        made = type(cls)(cls.__name__, cls.__bases__, body)
-        made.__qualname__ = cls.__qualname__
-        made.__init__ = _late_init(made, fields, kw_only)
-        return made
+        for name, entry in own.items():
+            if entry.default is not _MISSING or entry.default_factory is not _MISSING:
+                delattr(cls, name)
+        cls.__dataclass_fields__ = fields
+        cls.__match_args__ = () if kw_only else tuple(fields)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = _repr
+        if eq and "__eq__" not in cls.__dict__:
+            cls.__eq__ = _eq
+            cls.__hash__ = None
+        cls.__init__ = _late_init(cls, fields, kw_only)
+        return cls
 
     def _own_fields(cls: type) -> dict[str, Field]:
         found = {}

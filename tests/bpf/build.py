@@ -92,7 +92,7 @@ def locals_of(body: object) -> list[LocalVar]:
         elif isinstance(here, (list, tuple)) and not hasattr(here, "_fields"):
             pending.extend(here)
         elif type(here).__module__ == ops.__name__:
-            pending.extend(getattr(here, name) for name in type(here).__slots__)
+            pending.extend(getattr(here, name) for name in type(here).__match_args__)
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,12 +12,16 @@ from pystap.cli.report import PassReport, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from pystap.options import Options
     from pystap.session.cache import Entry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``stap`` with the given arguments (default: the process's); the exit status."""
+    # What a start makes stays; looking through it for garbage again and again costs 10 ms.
+    gc.set_threshold(100_000)
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
     except UsageError as error:
@@ -34,6 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         complain("ERROR: out of memory")
         return 1
+
+
+def command() -> NoReturn:
+    """The process ``stap``: :func:`main`, then out at once.
+
+    Taking the interpreter and LLVM down takes longer than all of a cached session.
+    """
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed, or nobody reads it
+            status = status or 1
+    os._exit(status)
 
 
 def _run(options: Options) -> int:
@@ -78,14 +98,29 @@ def _translated(options: Options, name: str, text: str, report: PassReport) -> E
             for warning in entry.warnings:
                 complain(warning, end="")
             return entry
-    from pystap.cli.passes import translate
-
-    entry_or_status = translate(options, name, text, report)
+    entry_or_status = _translate(options, name, text, report)
     if isinstance(entry_or_status, int) or not usable:
         return entry_or_status
     if not _is_of_process(entry_or_status, options):
         cache.store(key, entry_or_status)
     return entry_or_status
+
+
+def _translate(options: Options, name: str, text: str, report: PassReport) -> Entry | int:
+    """Passes 1 to 4, while LLVM is being loaded if they are to come to it."""
+    if options.last_pass < 4:
+        from pystap.cli.passes import translate
+
+        return translate(options, name, text, report)
+    from pystap.backend.llvm import binding
+
+    binding.preload()
+    try:
+        from pystap.cli.passes import translate
+
+        return translate(options, name, text, report)
+    finally:
+        binding.settle()
 
 
 def _is_of_process(entry: Entry, options: Options) -> bool:
@@ -99,4 +134,4 @@ def _is_of_process(entry: Entry, options: Options) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -26,7 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import Literal
+
+    from pystap.typing import Literal
 
 _MAGIC = b"pystap BTF index 1\n".ljust(24, b"\0")
 _HEADER = struct.Struct("=24s40sIIII")

@@ -5,10 +5,9 @@ Shapes of the printed text are in :mod:`pystap.diag.render`.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pystap.lang.tokens import Token
 from pystap.records import dataclass, field
+from pystap.typing import Literal
 
 Severity = Literal["parse error", "semantic error", "error", "warning"]
 

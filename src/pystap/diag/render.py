@@ -13,10 +13,10 @@ A warning has its source line indented by one.  Hints are a further line, indent
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from pystap.diag.diagnostic import Diagnostic, Diagnostics
 from pystap.lang.tokens import Token, printable
+from pystap.typing import Final
 
 _ERROR: Final = "01;31"
 _WARNING: Final = "00;33"

@@ -25,8 +25,6 @@ Lock modes
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
-
 from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
 from pystap.ir.private import private_arrays
@@ -34,6 +32,7 @@ from pystap.ir.types import Global, Ty
 from pystap.ir.walk import Node, blocks, operands, reachable, walk_body
 from pystap.probes.attach import SessionEvent, Timer
 from pystap.records import dataclass, field
+from pystap.typing import Final, Literal, TypeAlias
 
 Needs: TypeAlias = dict[Global, ops.LockMode]
 _MANY: Final = 2

@@ -8,14 +8,13 @@ grow after a few rounds (``s = s . "x"`` in a loop) get MAXSTRINGLEN.
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.ir import ops
 from pystap.ir.intrinsics import INTRINSICS
 from pystap.ir.module import Function, Module
 from pystap.ir.types import Global, LocalVar, Ty
 from pystap.ir.walk import Node, owners, walk_body
 from pystap.output.formats import STAR, Directive
+from pystap.typing import Final
 
 _ROUNDS: Final = 8  # after that, growing bounds jump to the limit
 _DIGITS: Final = {"d": 19, "u": 20, "o": 22, "x": 16, "X": 16, "p": 16, "b": 8}

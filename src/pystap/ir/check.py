@@ -5,14 +5,13 @@ Returns messages instead of raising, so that tests show everything wrong at once
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.ir import ops
 from pystap.ir.intrinsics import INTRINSICS
 from pystap.ir.module import Function, Handler, Module
 from pystap.ir.types import Global, LocalVar, Ty
 from pystap.ir.walk import Node, blocks, operands, reachable, walk_body
 from pystap.output.formats import STAR, Directive
+from pystap.typing import Final
 
 _SIZES: Final = (1, 2, 4, 8)
 

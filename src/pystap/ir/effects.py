@@ -7,7 +7,6 @@ checker.  The effects of a call are those of everything it can reach.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from pystap.ir import ops
 from pystap.ir.intrinsics import INTRINSICS
@@ -15,6 +14,7 @@ from pystap.ir.module import Function, Module
 from pystap.ir.types import Global, LocalVar
 from pystap.ir.walk import Node, children
 from pystap.records import dataclass, field
+from pystap.typing import Final
 
 # Intrinsics that something outside the handler can notice.
 _VISIBLE: Final = frozenset({"warn", "exit", "abort", "system", "raise_signal"})

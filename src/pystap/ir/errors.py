@@ -5,7 +5,7 @@ Templates hold ``%`` directives: ``%016x`` stands for an address, ``%d`` for a n
 
 from __future__ import annotations
 
-from typing import Final
+from pystap.typing import Final
 
 DIVISION_BY_ZERO: Final = "division by 0"
 MAXACTION_EXCEEDED: Final = "MAXACTION exceeded"

@@ -7,9 +7,8 @@ language (``@cast``, arithmetic, strings) is written there instead.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
 from pystap.ir.types import Ty
+from pystap.typing import Final, NamedTuple
 
 _L, _S, _V = Ty.LONG, Ty.STR, Ty.VOID
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir.module import Limits
 from pystap.lang.numbers import c_number
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.options import Options

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.ir.probe import Position, Probe
 from pystap.ir.types import Global, LocalVar, Ty
 from pystap.records import dataclass, field
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.ir.ops import Expr, Stmt

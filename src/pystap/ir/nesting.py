@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.ir.module import Function, Module
 from pystap.ir.walk import callees
+from pystap.typing import Final
 
 _EXTRA: Final = 10  # levels granted to recursive programs
 

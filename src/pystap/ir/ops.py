@@ -15,11 +15,10 @@ A node stands in one place only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
-
 from pystap.ir.types import Global, LocalVar, Ty
 from pystap.output.formats import Format
 from pystap.records import dataclass, field
+from pystap.typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final, TypeAlias
 
 from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
 from pystap.ir.types import Global, LocalVar
 from pystap.ir.walk import Node, blocks, operands, reachable, walk_body
 from pystap.probes.attach import ProcessEvent, SyscallEvent, Tracepoint, Uprobe
+from pystap.typing import Final, TypeAlias
 
 _NUMBERED: Final = (SyscallEvent, Uprobe)  # fire in threads with numbers of their own
 _BY_CPU: Final = (*_NUMBERED, Tracepoint, ProcessEvent)

@@ -5,7 +5,7 @@ Apart from :mod:`pystap.ir.module` so that a warm start does not import the IR.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from pystap.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.probes.attach import Attach

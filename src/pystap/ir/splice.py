@@ -6,14 +6,13 @@ less and keeps no temporary.  Only where the joined string could not have been c
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.ir import ops
 from pystap.ir.bounds import Sizes
 from pystap.ir.effects import Summaries, summarise
 from pystap.ir.module import Module
 from pystap.ir.walk import owners, walk_body
 from pystap.output.formats import STAR, Directive, Format
+from pystap.typing import Final
 
 _PLAIN: Final = Directive("s")
 _MOST_ARGS: Final = 32

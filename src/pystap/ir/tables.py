@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+
+from pystap.typing import Final, NamedTuple, TypeAlias
 
 _DATA: Final = Path(__file__).parent / "data"
 _WORD: Final = (1 << 64) - 1

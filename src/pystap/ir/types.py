@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal
 
 from pystap.records import dataclass, field
+from pystap.typing import Literal
 
 
 class Ty(Enum):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeAlias
 
 from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
+from pystap.typing import Final, TypeAlias
 
 Node: TypeAlias = ops.Expr | ops.Stmt
 

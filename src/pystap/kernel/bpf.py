@@ -14,7 +14,7 @@ from pystap.kernel.syscalls import Buffer, address_of, bpf_syscall, buffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from pystap.typing import Self
 
 # enum bpf_cmd
 MAP_CREATE = 0

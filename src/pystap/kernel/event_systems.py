@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final, TypeAlias
 
 from pystap.kernel.tracefs import tracefs_path
+from pystap.typing import Final, TypeAlias
 
 _Word: TypeAlias = ctypes.c_char_p | ctypes.c_void_p | ctypes.c_long | ctypes.c_ulong
 

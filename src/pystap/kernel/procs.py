@@ -13,7 +13,8 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import TypeVar
+
+    from pystap.typing import TypeVar
 
     T = TypeVar("T")
 

@@ -8,10 +8,9 @@ on it).  Concrete classes are never subclassed, so ``isinstance`` and ``match`` 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, TypeVar, dataclass_transform
-
 from pystap.lang.tokens import Token
 from pystap.records import dataclass, field
+from pystap.typing import Literal, TypeAlias, TypeVar, dataclass_transform
 
 C = TypeVar("C")
 

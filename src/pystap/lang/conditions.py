@@ -5,12 +5,12 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from typing import Any, Final
 
 from pystap.lang.environment import Environment
 from pystap.lang.errors import parse_error
 from pystap.lang.numbers import number_value
 from pystap.lang.tokens import Token
+from pystap.typing import Any, Final
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<=": operator.le,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.diag.diagnostic import DiagnosticError
 from pystap.lang import ast
 from pystap.lang.environment import Environment
@@ -12,6 +10,7 @@ from pystap.lang.limits import MAX_DEPTH
 from pystap.lang.numbers import number_value
 from pystap.lang.operators import builtin_operators
 from pystap.lang.tokens import Token
+from pystap.typing import Final
 
 # Operators and keywords are looked up by their text; other tokens by these (no text is equal).
 IDENTIFIER: Final = "IDENTIFIER"

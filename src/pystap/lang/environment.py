@@ -6,7 +6,8 @@ A plain class because the command line builds one on every start.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+
+from pystap.typing import Literal
 
 Runtime = Literal["bpf", "kernel", "dyninst", "reference"]
 Privilege = Literal["stapdev", "stapsys", "stapusr"]

@@ -8,13 +8,13 @@ was written in (a closure), which makes parameters hygienic.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError, Diagnostics
 from pystap.lang.errors import parse_error
 from pystap.lang.limits import MAX_DEPTH
 from pystap.lang.macros import Macro, MacroLibrary, redefinition
 from pystap.lang.tokens import JunkToken, Token
+from pystap.typing import Final
 
 # Macros can double their text at each level; no honest script comes near this.
 MAX_EXPANDED_TOKENS: Final = 500_000

@@ -7,12 +7,12 @@ One regular expression recognises every token.  Command-line arguments are paste
 from __future__ import annotations
 
 import re
-from typing import Final
 
 from pystap.diag.diagnostic import Diagnostics
 from pystap.lang.environment import Environment
 from pystap.lang.source import PastedSource, Source
 from pystap.lang.tokens import JunkToken, Token, TokenKind
+from pystap.typing import Final
 
 KEYWORDS: Final = frozenset(
     [

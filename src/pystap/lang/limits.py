@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+
+from pystap.typing import Final
 
 # Nesting of statements and parentheses, height of one expression (a chain ``a + a + ...`` of n
 # terms is n high), and nesting of macros.  Deeper input is a parse error, so that every later

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 from pystap.diag.diagnostic import Diagnostic, Diagnostics
 from pystap.lang.environment import Environment
 from pystap.lang.operators import builtin_operators
 from pystap.lang.source import Source
 from pystap.lang.tokens import Token
+from pystap.typing import Final
 
 _DEFINITION: Final = re.compile(r"@define\s+([A-Za-z_][A-Za-z0-9_$]*)")
 

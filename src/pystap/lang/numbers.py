@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.lang.errors import parse_error
 from pystap.lang.tokens import Token
+from pystap.typing import Final
 
 _UNSIGNED_MAX: Final = 2**64 - 1
 _SIGN_BIT: Final = 2**63

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.lang.environment import Environment
+from pystap.typing import Final
 
 # Binary operators and how tightly they bind; comparisons and ``in`` have rules of their own.
 OR, AND, BITOR, XOR, BITAND, IN, COMPARE, SHIFT, CONCAT, ADD, MULTIPLY, UNARY = range(1, 13)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.diag.diagnostic import DiagnosticError
 from pystap.lang import ast
 from pystap.lang.cursor import IDENTIFIER, Cursor
 from pystap.lang.lexer import KEYWORDS
 from pystap.lang.operators import HISTOGRAMS, STAT_OPERATORS
 from pystap.lang.tokens import Token
+from pystap.typing import Final
 
 _GURU_ONLY: Final = frozenset(("@const", "@kregister", "@kderef"))
 

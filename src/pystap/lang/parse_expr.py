@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.lang import ast
 from pystap.lang.cursor import CODE, IDENTIFIER, NUMBER, STRING
 from pystap.lang.limits import MAX_DEPTH
@@ -22,6 +20,7 @@ from pystap.lang.operators import (
 from pystap.lang.parse_atop import AtOperatorParser, split_pretty
 from pystap.lang.tokens import Token
 from pystap.lang.visit import iter_children
+from pystap.typing import Final
 
 # Grammar levels above every operator of a chain, and between a comparison and what it takes.
 _ANY: Final = 99

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.lang import ast
 from pystap.lang.cursor import IDENTIFIER, NUMBER
 from pystap.lang.lexer import KEYWORDS
 from pystap.lang.parse_stmt import StatementParser
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone
+from pystap.typing import Final
 
 # Braces multiply: a bound on the probe points one may write.
 MAX_POINTS: Final = 10_000

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
 
 from pystap.lang import ast
 from pystap.lang.cursor import EOF
 from pystap.lang.lexer import KEYWORDS
 from pystap.lang.operators import HISTOGRAMS, STAT_OPERATORS
 from pystap.lang.parse_expr import ExpressionParser
+from pystap.typing import Any, Final
 
 _SORT: Final[dict[str, Any]] = {"+": "+", "-": "-"}
 _TOP_LEVEL: Final = ("probe", "function", "global", "private")

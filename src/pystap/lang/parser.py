@@ -7,7 +7,6 @@ recursive descent parser, which is spread over the ``parse_*`` modules by part o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError, Diagnostics
 from pystap.lang import ast
@@ -20,6 +19,7 @@ from pystap.lang.parse_points import PointParser
 from pystap.lang.preprocess import end_token, preprocess
 from pystap.lang.source import Source
 from pystap.lang.tokens import Token
+from pystap.typing import Any, Final
 
 _INT_MAX: Final = 2**31 - 1
 _TYPES: Final = ("string", "long")

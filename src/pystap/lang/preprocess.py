@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.diag.diagnostic import DiagnosticError, Diagnostics
 from pystap.lang.conditions import evaluate
 from pystap.lang.environment import Environment
@@ -14,6 +12,7 @@ from pystap.lang.macros import Macro, MacroLibrary
 from pystap.lang.operators import builtin_operators
 from pystap.lang.source import Source
 from pystap.lang.tokens import JunkToken, Token
+from pystap.typing import Final
 
 _MARKS: Final = frozenset(("%(", "%?", "%:", "%)"))
 

@@ -6,11 +6,11 @@ Parentheses are written where the grammar needs them and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
 
 from pystap.lang import ast
 from pystap.lang.limits import allow_deep_trees
 from pystap.lang.operators import BINARY, IN, OR, SHIFT, UNARY
+from pystap.typing import Any, Final
 
 # Levels beyond those of the binary operators.
 _ASSIGN, _TERNARY, _CREMENT, _VALUE = -1, 0, UNARY + 1, UNARY + 2

@@ -7,7 +7,8 @@ positions and bytes above 0x7f reach the output unchanged.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Literal
+
+from pystap.typing import Literal
 
 SourceKind = Literal["user", "tapset", "macro-library", "synthetic"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pystap.lang.source import Source
+from pystap.typing import Literal
 
 TokenKind = Literal[
     "junk", "identifier", "operator", "string", "number", "embedded-code", "keyword", "eof"

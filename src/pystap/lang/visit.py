@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, TypeVar
 
 from pystap.lang import ast
+from pystap.typing import Any, TypeAlias, TypeVar
 
 AnyNode: TypeAlias = (
     ast.Node

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import TYPE_CHECKING, Final
 
 from pystap.output import histogram
 from pystap.output.formats import RECORD_MORE
@@ -21,14 +20,15 @@ from pystap.output.records import (
     is_control,
     items,
 )
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Literal, Protocol
 
     from pystap.output.formats import Format
     from pystap.output.native import NativeConsumer
     from pystap.output.native_loader import NativeLoader
+    from pystap.typing import Literal, Protocol
 
     class Ring(Protocol):
         """A mapped BPF ring buffer; see :class:`pystap.kernel.ringbuf.RingBuffer`."""

@@ -13,7 +13,7 @@ Item ids below ``ITEM_CONTROL`` index the program's format table; the others are
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from pystap.typing import Final, NamedTuple
 
 RECORD_MORE: Final = 1 << 16
 ITEM_CONTROL: Final = 0xFFFF_0000

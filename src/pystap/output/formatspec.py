@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.output.formats import STAR, Directive, Format
+from pystap.typing import Final
 
 LONG: Final = "l"
 STRING: Final = "s"

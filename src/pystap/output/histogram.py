@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+
+from pystap.typing import Final
 
 LOG_BUCKETS: Final = 128
 LOG_ZERO: Final = 64  # raw index of value 0

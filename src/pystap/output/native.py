@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from typing import TYPE_CHECKING, Any, Final
 
 import pystap
 from pystap.output import native_abi as abi
 from pystap.output.formats import STAR, Directive, Format
 from pystap.output.render import MAX_FIELD
+from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pystap.typing import Final
 
 # Changes of the layouts below, and of the code made for them, count up.
 REVISION: Final = 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import _thread
-from typing import TYPE_CHECKING
 
 from pystap.output import native
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.llvm.native import NativeCode

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
 
 from pystap.output.formats import (
     ITEM_CONTROL,
@@ -41,6 +40,7 @@ from pystap.output.formats import (
     ITEM_WARN,
     RECORD_MORE,
 )
+from pystap.typing import Final, NamedTuple, TypeAlias
 
 ERROR_TEXT: Final = (1 << 64) - 1
 NO_ID: Final = 0xFFFF_FFFF

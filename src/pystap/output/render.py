@@ -9,10 +9,10 @@ flag fills up to the width even when a precision is given; at least one digit is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
 
 from pystap.output import histogram
 from pystap.output.formats import STAR, Directive, Format
+from pystap.typing import Final, TypeAlias
 
 Argument: TypeAlias = int | bytes | Sequence[int]
 

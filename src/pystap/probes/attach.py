@@ -5,7 +5,7 @@ These are all a runtime knows of a probe family; it never looks at probe point t
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from pystap.typing import Literal, NamedTuple, TypeAlias
 
 
 class SessionEvent(NamedTuple):

@@ -8,12 +8,12 @@ asked by sema only; runtimes see nothing but the :mod:`pystap.probes.attach` dat
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.attach import Attach
 from pystap.records import dataclass, field
+from pystap.typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf

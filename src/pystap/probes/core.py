@@ -6,10 +6,9 @@ folding and lowering treat ``$next->pid`` like any other expression.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pystap.lang.ast import Expr
 from pystap.records import dataclass, field
+from pystap.typing import Literal
 
 
 @dataclass(slots=True, kw_only=True)

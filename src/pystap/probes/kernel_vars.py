@@ -6,13 +6,12 @@ by /proc/kallsyms.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.core import CoreIntrinsic, CoreLoad
 from pystap.probes.target import Place, binary, error, expand, number
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf

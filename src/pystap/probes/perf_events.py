@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Final
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.attach import PerfEvent
 from pystap.probes.base import Match, NoContext, ProbeEnv
 from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes
+from pystap.typing import Final
 
 _HARDWARE, _SOFTWARE, _HW_CACHE = 0, 1, 3
 

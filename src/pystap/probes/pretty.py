@@ -6,7 +6,6 @@ Everything becomes one ``sprintf`` over loads, so the text is made where the eve
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
@@ -25,6 +24,7 @@ from pystap.probes.target import (
     size_of,
     value,
 )
+from pystap.typing import Final
 
 # A print call takes at most 32 arguments (output.md, print family).
 _MOST_ARGUMENTS: Final = 32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Final, Literal
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
@@ -24,6 +23,7 @@ from pystap.probes.shapes import (
     point_text,
 )
 from pystap.probes.unsupported import refuse_unsupported
+from pystap.typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from pystap.probes.user_functions import Place

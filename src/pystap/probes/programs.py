@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
-from typing import Final, NamedTuple
 
 from pystap.lang.tokens import Token
 from pystap.probes.shapes import bad_point, has_wildcard
+from pystap.typing import Final, NamedTuple
 
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # A command with these means more than a program and its arguments.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal
 
 from pystap.lang import ast
 from pystap.probes.attach import SessionEvent
 from pystap.probes.base import Match, NoContext, ProbeEnv
 from pystap.probes.shapes import ShapeMatch, match_shapes
+from pystap.typing import Final, Literal
 
 _SHAPES: Final = (
     "begin", "begin(number)", "end", "end(number)", "error", "error(number)", "init", "never",

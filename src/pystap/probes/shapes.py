@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import NamedTuple
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
+from pystap.typing import NamedTuple
 
 Arg = int | str | None
 

@@ -7,7 +7,6 @@ it give it, the others 0 or an empty string (what a script's unset variable is).
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, Literal, NamedTuple
 
 from pystap.lang import ast
 from pystap.lang.source import Source
@@ -22,6 +21,7 @@ from pystap.probes.syscall_table import (
     ctype_width,
 )
 from pystap.probes.target import binary, number
+from pystap.typing import Final, Literal, NamedTuple
 
 # When these return, the registers are those of something else.
 _REPLACES_REGISTERS: Final = ("execve", "execveat", "rt_sigreturn")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
 
 from pystap.ir.tables import TABLES, FlagTable, NameTable
 from pystap.probes.syscall_table import (
@@ -18,6 +17,7 @@ from pystap.probes.syscall_table import (
     Syscall,
     by_number,
 )
+from pystap.typing import Final, Protocol
 
 _WORD: Final = (1 << 64) - 1
 _WORD32: Final = (1 << 32) - 1

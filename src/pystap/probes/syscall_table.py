@@ -38,7 +38,8 @@ from __future__ import annotations
 import os
 import struct
 from functools import lru_cache
-from typing import Final, NamedTuple
+
+from pystap.typing import Final, NamedTuple
 
 _DATA: Final = os.path.join(os.path.dirname(__file__), "data", "syscalls.txt")
 

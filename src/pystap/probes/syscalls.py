@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Final, Literal
 
 from pystap.lang import ast
 from pystap.probes.attach import SyscallEvent
@@ -16,6 +15,7 @@ from pystap.probes.base import Match, ProbeEnv, malformed
 from pystap.probes.shapes import bad_point, has_wildcard
 from pystap.probes.syscall_context import AnySyscallContext, SyscallContext
 from pystap.probes.syscall_table import syscalls
+from pystap.typing import Final, Literal
 
 # Names of the same probes that tell how SystemTap would attach them.
 ROOTS: Final = (

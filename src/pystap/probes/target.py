@@ -7,12 +7,12 @@ type BTF knows, and components applied to it one after the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.core import CoreContext, CoreLoad
+from pystap.typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf

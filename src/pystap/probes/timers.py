@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Final
 
 from pystap.lang import ast
 from pystap.probes.attach import Attach, Profile, Timer
 from pystap.probes.base import Match, NoContext, ProbeEnv
 from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes
+from pystap.typing import Final
 
 _NS_PER_S: Final = 1_000_000_000
 _UNITS: Final[dict[str, int]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
 
 from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
@@ -16,6 +15,7 @@ from pystap.probes.pretty import text_depth, variables_text
 from pystap.probes.shapes import ShapeMatch, bad_point, has_wildcard, match_shapes, point_text
 from pystap.probes.target import Place, enumerator, expand, extended, listing_name
 from pystap.probes.unsupported import refuse_unsupported
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Tracepoint

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from pystap.lang import ast
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.shapes import bad_point
+from pystap.typing import Final
 
 _KPROBES: Final = 'kernel tracepoints are: kernel.trace("NAME")'
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pystap.lang.tokens import Token
 from pystap.probes.programs import Program
 from pystap.probes.shapes import bad_point, has_wildcard
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.debuginfo.elf import Elf, Symbol

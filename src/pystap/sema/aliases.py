@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
 
 from pystap.lang import ast
 from pystap.sema.declare import declare_file
 from pystap.sema.work import Alias, Work
+from pystap.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.sema.definitions import AliasName

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.diag.diagnostic import Diagnostics, StageError
 from pystap.lang import ast
 from pystap.sema.autocast import expand_autocasts
@@ -24,6 +22,7 @@ from pystap.sema.recursion import note_recursion
 from pystap.sema.resolve import reach_user_functions, resolve_symbols
 from pystap.sema.stats import note_stats
 from pystap.sema.work import Work
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.options import Options

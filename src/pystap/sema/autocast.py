@@ -6,8 +6,6 @@ over the type of what is assigned to them, which may take several rounds.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pystap.diag.diagnostic import DiagnosticError
 from pystap.lang import ast
 from pystap.lang.visit import rewrite_children, transform, walk
@@ -16,6 +14,7 @@ from pystap.sema.fold import fold_constants, number
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol
 from pystap.sema.resolve import Resolver
 from pystap.sema.work import Body, Work
+from pystap.typing import Any
 
 _MOST_ROUNDS = 20
 

@@ -5,14 +5,13 @@ The printing is an ordinary ``end`` probe for each of them, so one failing does 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes import registry
 from pystap.sema.autocast import note_ctypes
 from pystap.sema.elide import Live, is_displayed
 from pystap.sema.program import DerivedProbe, GlobalSymbol, LocalSymbol
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.sema.infer import Inference

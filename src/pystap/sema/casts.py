@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.target import Place, expand, number
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.lang.ast import ValueType
 from pystap.lang.tokens import Token
+from pystap.typing import Final
 
 
 class Cell:

@@ -7,9 +7,9 @@ find; whoever follows it must look again after parsing.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pystap.lang import ast
+from pystap.typing import NamedTuple
 
 # Name components of an alias with their literal arguments.
 AliasName = tuple[tuple[str, int | str | None], ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
@@ -15,6 +14,7 @@ from pystap.sema.points import Found, resolve_points
 from pystap.sema.program import DerivedProbe
 from pystap.sema.targets import CONTEXTUAL_OPERATORS, TargetExpander
 from pystap.sema.work import Alias, Body, Work
+from pystap.typing import Any
 
 
 def derive_probes(work: Work) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pystap.lang import ast
 from pystap.lang.printer import print_expr, print_stmt
@@ -11,6 +10,7 @@ from pystap.lang.visit import clone, transform
 from pystap.probes.attach import Uprobe
 from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol, Program
+from pystap.typing import Any
 
 
 def dump(program: Program, verbose: bool = False) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
 
 from pystap.ir.intrinsics import INTRINSICS
 from pystap.lang import ast
 from pystap.lang.visit import iter_children
 from pystap.probes.core import CoreIntrinsic, CoreLoad
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
+from pystap.typing import Any, Final
 
 Symbol = LocalSymbol | GlobalSymbol
 

@@ -3,8 +3,6 @@ read, statements without effect, handlers that do nothing."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from pystap.lang import ast
 from pystap.lang.visit import rewrite_children
 from pystap.sema.conditions import condition_globals
@@ -12,6 +10,7 @@ from pystap.sema.effects import CallEffects, Symbol, may_divide_by_zero, uses_of
 from pystap.sema.fold import null
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol
 from pystap.sema.work import Work, did_you_mean, is_user
+from pystap.typing import Any
 
 _MOST_ROUNDS = 20
 

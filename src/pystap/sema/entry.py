@@ -7,8 +7,6 @@ of the entry.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
@@ -18,6 +16,7 @@ from pystap.probes.base import Context, Match
 from pystap.probes.core import CoreIntrinsic
 from pystap.sema.program import DerivedProbe, GlobalSymbol
 from pystap.sema.work import Body
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

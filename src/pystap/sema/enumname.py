@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.sema.casts import enumerators
 from pystap.sema.program import FunctionSymbol, LocalSymbol
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.sema.work import Work

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
 
 from pystap.lang import ast
 from pystap.lang.visit import transform
+from pystap.typing import Any, Final
 
 _MASK: Final = (1 << 64) - 1
 _SIGN: Final = 1 << 63

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.diag.diagnostic import Diagnostic
 from pystap.lang.numbers import c_number
 from pystap.sema.program import GlobalSymbol
 from pystap.sema.work import Work, did_you_mean
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.sema.infer import Inference

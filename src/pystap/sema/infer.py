@@ -7,7 +7,6 @@ equal as operators, assignments and calls demand.  A clash is reported with both
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
 
 from pystap.ir.intrinsics import INTRINSICS
 from pystap.ir.types import Ty
@@ -19,6 +18,7 @@ from pystap.sema.elide import Live
 from pystap.sema.prints import argument_types
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol
 from pystap.sema.work import Work
+from pystap.typing import Any, Final
 
 _OF_TYPE: Final = {"long": LONG, "string": STRING, "stats": STATS}
 _OF_TY: Final = {Ty.LONG: LONG, Ty.STR: STRING}

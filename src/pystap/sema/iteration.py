@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import iter_children
@@ -11,6 +9,7 @@ from pystap.sema.effects import CallEffects
 from pystap.sema.elide import Live
 from pystap.sema.program import FunctionSymbol, GlobalSymbol
 from pystap.sema.work import Work
+from pystap.typing import Any
 
 
 def check_iteration(work: Work, live: Live) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from pystap.diag.diagnostic import Diagnostics
 from pystap.lang import ast
@@ -19,6 +18,7 @@ from pystap.sema.infer import infer_types
 from pystap.sema.program import DerivedProbe, FunctionSymbol
 from pystap.sema.resolve import resolve_symbols
 from pystap.sema.work import Work
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.lang.environment import Environment

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
@@ -16,6 +15,7 @@ from pystap.probes.base import Family, Match
 from pystap.records import dataclass
 from pystap.sema.aliases import AliasUse, alias_names, find_aliases, has_wildcard
 from pystap.sema.work import Alias, Work, home
+from pystap.typing import NamedTuple
 
 
 class Way(NamedTuple):

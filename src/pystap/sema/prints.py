@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.lang import ast
 from pystap.lang.visit import walk
 from pystap.output.formatspec import FormatError, parse_format, script_kinds
 from pystap.sema.elide import Live
 from pystap.sema.work import Work
+from pystap.typing import Final
 
 _MOST_ARGUMENTS: Final = 32
 _TYPES: Final[dict[str, ast.ValueType]] = {"l": "long", "s": "string"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pystap.lang import ast
 from pystap.lang.operators import PRINT_FAMILY
@@ -19,6 +18,7 @@ from pystap.sema.functions import (
 )
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
 from pystap.sema.work import Body, Work, did_you_mean
+from pystap.typing import Any
 
 _Symbol = LocalSymbol | GlobalSymbol
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import walk
 from pystap.sema.elide import Live
 from pystap.sema.program import GlobalSymbol, LocalSymbol
 from pystap.sema.work import Work
+from pystap.typing import Final
 
 _MOST_SHIFT: Final = 62
 _LEAST_BUCKETS: Final = 3  # below start, above stop and one between

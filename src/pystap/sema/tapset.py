@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from pystap.diag.diagnostic import Diagnostic, Diagnostics
 from pystap.lang import ast
 from pystap.lang.macros import MacroLibrary, load_macro_library
 from pystap.lang.source import Source
 from pystap.sema.tapset_index import load_index, tapset_files
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.lang.environment import Environment

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+
+from pystap.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pystap.sema.definitions import AliasName, Definitions

@@ -7,7 +7,6 @@ looked at.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
@@ -15,6 +14,7 @@ from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, rewrite_children, walk
 from pystap.probes.core import CoreContext, CoreLoad
 from pystap.sema.fold import fold_expr, null, number
+from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystap.probes.base import Context

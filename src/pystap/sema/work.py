@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.diag.diagnostic import Diagnostic, Diagnostics
 from pystap.lang import ast
 from pystap.lang.source import Source
 from pystap.lang.tokens import Token
 from pystap.records import dataclass, field
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.options import Options

@@ -92,7 +92,7 @@ def load(name: str) -> Entry | None:
         return None
     if not data.startswith(_FORMAT):
         return None
-    import pickle
+    import _pickle as pickle  # the module around it imports ``re`` and more
 
     try:
         entry = pickle.loads(data[len(_FORMAT) :])
@@ -110,7 +110,7 @@ def _is_ours(info: os.stat_result) -> bool:
 
 def store(name: str, entry: Entry) -> None:
     """Keep an entry; a cache that cannot be written is no error, only slower."""
-    import pickle
+    import _pickle as pickle  # the module around it imports ``re`` and more
 
     where = directory()
     temporary = os.path.join(where, f".{name}.{os.getpid()}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf.layout import CALL_SLOTS, round_up, string_item_size
 from pystap.backend.bpf.strings import dump_size
@@ -11,6 +10,7 @@ from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.ir.walk import children, reachable, walk_body
 from pystap.probes.attach import ProcessEvent
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function, Handler, Module

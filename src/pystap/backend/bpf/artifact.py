@@ -7,10 +7,9 @@ the kernel build.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
 from pystap.ir.probe import Position, Probe
 from pystap.output.formats import Format
+from pystap.typing import Final, NamedTuple
 
 # Words (u64) of the "control" map: one mmap-able array value shared by programs and session.
 CONTROL_STATE: Final = 0  # one of STATE_*

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
 from pystap.backend.bpf import dispatch, helpers, process_events, process_table
 from pystap.backend.bpf.context_values import ProgramKind
 from pystap.backend.bpf.facts import CompileError
@@ -19,6 +17,7 @@ from pystap.probes.attach import (
     Tracepoint,
     Uprobe,
 )
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit

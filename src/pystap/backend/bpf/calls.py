@@ -7,8 +7,6 @@ the index of the context as only argument.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, layout, strings
 from pystap.backend.bpf.errors import leave_after_call, raise_error
 from pystap.backend.bpf.layout import round_up
@@ -17,6 +15,7 @@ from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import errors, ops
 from pystap.ir.types import Ty
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.emit import Waiting

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from pystap.backend.bpf.analysis import Analysis
 from pystap.backend.bpf.artifact import Artifact, GlobalInfo, ProgramSpec
@@ -13,6 +12,7 @@ from pystap.backend.bpf.unit import Unit
 from pystap.backend.llvm import guarded
 from pystap.backend.llvm.object import RODATA, BpfObject, LinkedProgram
 from pystap.kernel.btfwriter import LINKAGE_GLOBAL, LINKAGE_STATIC, BtfWriter, pack_func_info
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.facts import KernelFacts

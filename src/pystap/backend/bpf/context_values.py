@@ -6,8 +6,6 @@ functions and loop bodies find them, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
-
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.facts import (
     X86_CS,
@@ -18,6 +16,7 @@ from pystap.backend.bpf.facts import (
     CompileError,
 )
 from pystap.ir import ops
+from pystap.typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.analysis import Captured

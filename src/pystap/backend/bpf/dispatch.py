@@ -6,13 +6,12 @@ asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf.context_values import Event, ProgramKind
 from pystap.backend.bpf.facts import X86_CS
 from pystap.backend.bpf.levels import level_of
 from pystap.backend.bpf.programs import check_running, emit_handler
 from pystap.probes.attach import SyscallEvent
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit

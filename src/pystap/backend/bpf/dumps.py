@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.errors import raise_error
@@ -11,6 +9,7 @@ from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.memory import FAULTS, READ
 from pystap.backend.bpf.strings import LARGEST_DUMP, Builder, Bytes, dump_size
 from pystap.ir import errors, ops
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.bpf import layout
 from pystap.backend.bpf.artifact import CONTROL_ERRORS, CONTROL_STATE, STATE_ERROR
 from pystap.output.formats import ITEM_ERROR
 from pystap.output.records import ERROR_TEXT, NO_ID
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -7,12 +7,11 @@ into states; only statements that contain a call within the group are cut, all o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
-
 from pystap.ir import ops
 from pystap.ir.types import LocalVar, Ty
 from pystap.ir.walk import operands, rewrite_operands, walk, walk_body
 from pystap.records import dataclass, field
+from pystap.typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from pystap.ir.module import Function
@@ -375,7 +374,7 @@ def copied(nodes: _Nodes) -> _Nodes:
 
     kept: dict[int, object] = {}
     for node in walk_body(nodes if isinstance(nodes, list) else [nodes]):
-        for name in type(node).__slots__:
+        for name in type(node).__match_args__:
             value = getattr(node, name)
             for each in value if isinstance(value, list) else [value]:
                 if isinstance(each, (LocalVar, Global, Function)):

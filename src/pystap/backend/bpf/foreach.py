@@ -6,8 +6,6 @@ goes to the sort map.  Buffers are taken from a small pool at run time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
 from pystap.backend.bpf import emit, helpers, layout, sorting, strings
 from pystap.backend.bpf.artifact import LEVEL_SESSION
 from pystap.backend.bpf.errors import raise_uncatchable
@@ -20,6 +18,7 @@ from pystap.backend.bpf.statements import local_room
 from pystap.backend.bpf.strings import Text
 from pystap.ir import ops
 from pystap.ir.types import Global, LocalVar, Ty
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

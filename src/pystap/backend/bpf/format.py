@@ -7,7 +7,6 @@ Every directive appends to the builder area (see :mod:`strings`).  Results are t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.escapes import ESCAPE_CHARACTER, ESCAPE_STRING, escape_function
@@ -15,6 +14,7 @@ from pystap.backend.bpf.strings import Builder, Bytes, Room, Text
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.output.formats import STAR, Directive
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

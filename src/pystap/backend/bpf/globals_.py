@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.bpf import emit, strings
 from pystap.backend.bpf.artifact import GlobalInfo
 from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.strings import Room
 from pystap.ir import ops
 from pystap.ir.types import Global, Ty
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

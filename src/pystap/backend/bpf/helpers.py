@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pystap.typing import Final
 
 MAP_LOOKUP: Final = 1
 MAP_UPDATE: Final = 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from functools import partial
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, layout, stats
 from pystap.backend.bpf.bounds import clamp
@@ -15,6 +14,7 @@ from pystap.backend.bpf.quoting import append_literal
 from pystap.backend.bpf.strings import Builder, Room, fill_zero
 from pystap.ir import ops
 from pystap.output.histogram import LOG_BUCKETS, LOG_ZERO, log_value
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.bpf import emit, output, stats
 from pystap.backend.bpf.errors import raise_error
 from pystap.backend.bpf.strings import copy_words
 from pystap.ir import errors, ops
 from pystap.output.formats import Directive, Format
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

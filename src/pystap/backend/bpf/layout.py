@@ -7,9 +7,8 @@ overlap like those of a stack would: a function's begins behind those of all its
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.backend.bpf import artifact
+from pystap.typing import Final
 
 WORD: Final = 8
 TOKEN: Final = "\x01"  # encloses names of numbers that are put in last; never in IR otherwise

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.backend.bpf.artifact import LEVEL_EVENT, LEVEL_IRQ, LEVEL_SESSION
 from pystap.probes.attach import Attach, PerfEvent, Profile, SessionEvent, Timer
+from pystap.typing import Final
 
 SLOW_TIMER_NS: Final = 10_000_000  # timers from here on are run by the session
 

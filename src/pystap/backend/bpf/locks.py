@@ -6,14 +6,13 @@ cannot have a lock at once spins for a bounded time; then the handler is skipped
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.artifact import LEVELS, LOCK_SKIPPED, LOCK_STRIDE
 from pystap.backend.bpf.errors import raise_uncatchable
 from pystap.backend.bpf.loops import run_loop
 from pystap.ir import ops
 from pystap.ir.types import Global
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -8,13 +8,13 @@ caller's stack for unchanging.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.errors import pending, raise_error
 from pystap.backend.bpf.expressions import condition
 from pystap.backend.bpf.scope import Exit, Leaving, Scope, begin_block
 from pystap.ir import errors, ops
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value

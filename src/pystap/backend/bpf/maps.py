@@ -8,7 +8,6 @@ gives the order of iteration and tells the oldest element of a wrapping array.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pystap.backend.bpf import emit, helpers, strings
 from pystap.backend.bpf.artifact import GlobalInfo
@@ -18,6 +17,7 @@ from pystap.backend.bpf.loops import after_callback, callback
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import errors, ops
 from pystap.ir.types import Global, Ty
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 from functools import partial
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, layout, strings
 from pystap.backend.bpf.bounds import clamp
@@ -23,6 +22,7 @@ from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.strings import Room, copy, copy_words
 from pystap.ir import ops
 from pystap.ir.regex import HERE, MATCHED, UNSET, Dfa, TaggedDfa, compile_regex
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

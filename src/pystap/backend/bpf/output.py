@@ -5,8 +5,6 @@ The record layout is that of :mod:`pystap.output.formats`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.artifact import CONTROL_LOST, LEVEL_NONE, LEVELS
 from pystap.backend.bpf.layout import round_up, string_item_size
@@ -15,6 +13,7 @@ from pystap.backend.bpf.strings import Text
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.output.formats import ITEM_EXIT, RECORD_MORE
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.emit import Waiting

@@ -7,14 +7,13 @@ body of every handler that loops.  That is slower: only modules that do not fit 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf.stack import MOST_BYTES, MOST_FRAMES
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
 from pystap.ir.module import Function
 from pystap.ir.types import Ty
 from pystap.ir.walk import blocks, callees, walk_body
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.artifact import Artifact

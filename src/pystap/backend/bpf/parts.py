@@ -6,10 +6,9 @@ instructions, and what waits in one part is not on the stack of another.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit
 from pystap.backend.bpf.scope import Scope, begin_block
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Leaving

@@ -11,8 +11,6 @@ A fork is reported before the child can run, in its parent: the handler gets the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
 from pystap.backend.bpf import helpers
 from pystap.backend.bpf.artifact import (
     CONTROL_HELD,
@@ -37,6 +35,7 @@ from pystap.backend.bpf.process_table import (
 from pystap.backend.bpf.programs import emit_handler
 from pystap.backend.bpf.unit import control_word
 from pystap.probes.attach import ProcessEvent
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

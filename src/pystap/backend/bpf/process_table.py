@@ -7,8 +7,6 @@ and a process whose parent has ended no longer shows where it descends from: the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
 from pystap.backend.bpf import helpers
 from pystap.backend.bpf.artifact import CONTROL_TARGET, CONTROL_UNWATCHED
 from pystap.backend.bpf.facts import CompileError
@@ -16,6 +14,7 @@ from pystap.backend.bpf.unit import control_word
 from pystap.ir import ops
 from pystap.ir.walk import owners, walk_body
 from pystap.probes.attach import ProcessEvent, Uprobe
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, helpers, layout, output
 from pystap.backend.bpf.artifact import CONTROL_STATE, LEVEL_SESSION, LEVELS, STATE_RUNNING
 from pystap.backend.bpf.context_values import Event, capture
@@ -13,6 +11,7 @@ from pystap.backend.bpf.scope import Body, NeedsContext, Scope
 from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.unit import control_word
 from pystap.backend.llvm.object import MAGIC_CALL
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.context_values import ProgramKind

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import layout
 from pystap.backend.bpf.escapes import COUNT_SHIFT, ESCAPE_TEXT, escape_function
 from pystap.backend.bpf.format import append_number, source_room
 from pystap.backend.bpf.memory import READ, READ_STRING
 from pystap.backend.bpf.strings import Builder
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -6,8 +6,6 @@ the state that goes on when the function it belongs to has made a call.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.calls import (
     Compiled,
@@ -50,6 +48,7 @@ from pystap.backend.bpf.scope import Body, Scope, begin_block
 from pystap.backend.bpf.statements import clear_local, local_room
 from pystap.ir import errors, ops
 from pystap.ir.types import Ty
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit

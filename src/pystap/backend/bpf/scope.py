@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
 
 from pystap.backend.bpf import layout
 from pystap.backend.bpf.unit import area
 from pystap.ir.types import Ty
+from pystap.typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.layout import Frame

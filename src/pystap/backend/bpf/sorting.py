@@ -6,11 +6,10 @@ breaker: the insertion number, and in its low bits which entry of the snapshot i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
 from pystap.backend.bpf import helpers, layout
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.llvm.values import Operand
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

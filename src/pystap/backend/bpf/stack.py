@@ -7,7 +7,8 @@ functions it calls and the callbacks it passes may be eight deep and use 512 byt
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.backend.llvm.object import LinkedProgram

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.bpf import emit, layout, strings
 from pystap.backend.bpf.errors import raise_error
 from pystap.backend.bpf.expressions import condition, discard
@@ -11,6 +9,7 @@ from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.strings import Room
 from pystap.ir import errors, ops
 from pystap.ir.types import LocalVar, Ty
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -10,8 +10,6 @@ to one handler at a time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.artifact import LEVELS, GlobalInfo
 from pystap.backend.bpf.errors import raise_error, skip_handler
@@ -20,6 +18,7 @@ from pystap.backend.bpf.scope import NeedsContext
 from pystap.backend.bpf.strings import copy_words, fill_zero
 from pystap.ir import errors, ops
 from pystap.ir.types import Global, StatSpec
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable

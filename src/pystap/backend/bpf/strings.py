@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
 
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.layout import encode, round_up
 from pystap.ir import ops
+from pystap.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import helpers
 from pystap.backend.bpf.format import append_number
@@ -39,6 +38,7 @@ from pystap.probes.syscall_decode import (
     PATH_BYTES,
 )
 from pystap.probes.syscall_table import KINDS
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

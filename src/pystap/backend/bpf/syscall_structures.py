@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import helpers, layout
 from pystap.backend.bpf.escapes import ESCAPE_TEXT
@@ -28,6 +27,7 @@ from pystap.backend.bpf.syscall_tables import (
     form,
     state,
 )
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

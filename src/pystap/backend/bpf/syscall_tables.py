@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from pystap.backend.bpf import layout
@@ -14,6 +13,7 @@ from pystap.ir import ops
 from pystap.ir.walk import owners, walk, walk_body
 from pystap.probes.attach import SyscallEvent
 from pystap.probes.syscall_table import ENTRY, POINT_NAME, TABLE, Encoded, encoded
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

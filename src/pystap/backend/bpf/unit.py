@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import helpers, layout
 from pystap.backend.bpf.artifact import CONTROL_WORDS, LOCK_STRIDE, MapSpec
 from pystap.backend.bpf.globallayout import GlobalLayout
 from pystap.backend.bpf.layout import TOKEN, Frame, round_up
 from pystap.backend.llvm.builder import FunctionBuilder, Module, Value
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.analysis import Analysis

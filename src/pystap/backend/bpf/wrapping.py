@@ -9,12 +9,11 @@ Changing such an array takes its lock for writing, so all this happens on one CP
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import helpers, layout, strings
 from pystap.backend.bpf.globals_ import word_address
 from pystap.backend.bpf.maps import array_layout, for_each
 from pystap.ir.types import Global
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -6,9 +6,8 @@ nobody jumps to, so no emission has to test for it; LLVM drops those blocks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.llvm.values import BuildError, Value, constant
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder

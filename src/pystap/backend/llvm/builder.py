@@ -20,11 +20,11 @@ Mistakes raise :class:`~pystap.backend.llvm.values.BuildError` where they are ma
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
 
 from pystap.backend.llvm.blocks import If, IfElse, Loop, Switch
 from pystap.backend.llvm.loops import ForRange, While
 from pystap.backend.llvm.values import WIDTHS, BuildError, Operand, Value, Var, constant
+from pystap.typing import Final, Literal
 
 __all__ = ["BuildError", "FunctionBuilder", "Module", "Operand", "Value", "Var"]
 

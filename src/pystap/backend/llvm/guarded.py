@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
 from pystap.backend.llvm import binding
+from pystap.typing import Final
 
 # IR of this size is compiled by a child.  Usual programs are smaller, and no smaller one of what
 # the code generator makes is known to end LLVM: they are spared the fork.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pystap.backend.llvm.blocks import Loop
 from pystap.backend.llvm.values import Operand, Value
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder

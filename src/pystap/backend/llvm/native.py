@@ -10,9 +10,9 @@ import ctypes
 import os
 import struct
 from collections.abc import Mapping
-from typing import Any, Final
 
 from pystap.backend.llvm.object import ElfObject, LinkError, Section, Symbol
+from pystap.typing import Any, Final
 
 _EM_X86_64: Final = 62
 _PAGE: Final = 4096

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+
+from pystap.typing import Final, NamedTuple
 
 RODATA: Final = -1  # placeholder of the map that holds BpfObject.rodata
 MAGIC_CALL: Final = 0x10000  # helper numbers from here on are to be patched by the caller

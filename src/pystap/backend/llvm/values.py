@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Union
+from pystap.typing import TYPE_CHECKING, Final, Union
 
 if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder

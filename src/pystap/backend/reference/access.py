@@ -6,11 +6,10 @@ not in a way that a lock it holds on that global forbids: that would be a fault 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.reference.arrays import ArrayFull
 from pystap.backend.reference.faults import InterpreterError
 from pystap.backend.reference.stats import Aggregate, PerCpuAggregate
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.reference.arrays import Key

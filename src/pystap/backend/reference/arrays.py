@@ -8,10 +8,10 @@ to scripts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from pystap.ir import errors
 from pystap.ir.types import Global
+from pystap.typing import Any
 
 Key = tuple[int | str, ...]
 Pattern = tuple[int | str | None, ...]

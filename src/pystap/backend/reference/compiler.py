@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from pystap.backend.reference.access import check_bound
 from pystap.backend.reference.expressions import compile_expr
@@ -14,6 +13,7 @@ from pystap.backend.reference.state import Context, Frame
 from pystap.backend.reference.statements import compile_block
 from pystap.ir import ops
 from pystap.ir.types import LocalVar, Ty
+from pystap.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pystap.backend.reference.state import Evaluate

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.reference.faults import InterpreterError
 from pystap.backend.reference.longs import wrap
 from pystap.ir import ops
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.reference.compiler import Scope

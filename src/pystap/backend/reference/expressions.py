@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
 
 from pystap.backend.reference import access
 from pystap.backend.reference.context_values import compile_context_value
@@ -15,6 +14,7 @@ from pystap.backend.reference.printing import apply_format, decode, histogram_te
 from pystap.backend.reference.state import Frame
 from pystap.ir import errors, ops
 from pystap.ir.types import Ty
+from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystap.backend.reference.arrays import Key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 from pystap.backend.reference.arrays import Array
 from pystap.backend.reference.compiler import Compiler
@@ -16,6 +15,7 @@ from pystap.ir import errors
 from pystap.lang.limits import allow_deep_trees
 from pystap.probes.attach import SessionEvent
 from pystap.records import dataclass, field
+from pystap.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pystap.ir.module import Module, Probe

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+
+from pystap.typing import Final
 
 MIN: Final = -(1 << 63)
 MAX: Final = (1 << 63) - 1

@@ -6,8 +6,6 @@ of insertion (scripts may rely on neither the one nor the other).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pystap.backend.reference import access
 from pystap.backend.reference.expressions import (
     compile_expr,
@@ -18,6 +16,7 @@ from pystap.backend.reference.expressions import (
 from pystap.backend.reference.outcome import BREAK, NEXT, NORMAL, RETURN
 from pystap.backend.reference.state import Frame
 from pystap.ir import ops
+from pystap.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable

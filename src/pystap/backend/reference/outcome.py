@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pystap.typing import Final
 
 NORMAL: Final = 0  # go on with the next one
 BREAK: Final = 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from pystap.output.formats import Directive, Format
 from pystap.output.render import render, render_histogram
+from pystap.typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pystap.ir.module import Limits

@@ -8,9 +8,9 @@ alternatives and more rounds of a repetition come first.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
 
 from pystap.records import dataclass, field
+from pystap.typing import Final, NamedTuple
 
 _DUPLICATE_LIMIT: Final = 255  # of {n,m}
 _CLASSES: Final[dict[str, Callable[[str], bool]]] = {

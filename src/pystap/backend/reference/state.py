@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pystap.backend.reference.arrays import Array
 from pystap.backend.reference.faults import InterpreterError, RuntimeFault
 from pystap.backend.reference.stats import PerCpuAggregate
 from pystap.ir.types import Global, Ty
 from pystap.records import dataclass, field
+from pystap.typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,6 @@ A closure gives how its statement ended: :data:`NORMAL` (0) or one of the ways t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
 
 from pystap.backend.reference import access
 from pystap.backend.reference.expressions import (
@@ -24,6 +23,7 @@ from pystap.backend.reference.outcome import BREAK, CONTINUE, NEXT, NORMAL, RETU
 from pystap.backend.reference.printing import apply_format
 from pystap.backend.reference.state import Frame, emptied
 from pystap.ir import errors, ops
+from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystap.backend.reference.compiler import Scope

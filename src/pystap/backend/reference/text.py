@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pystap.typing import Final
 
 _LETTERS: Final = {
     "\a": "\\a", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\v": "\\v", "\f": "\\f", "\r": "\\r",

@@ -7,7 +7,6 @@ operand order, string bounds and locks, and some that make it cheaper.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pystap.ir import ops
 from pystap.ir.lower import expr as lower_expr
@@ -20,6 +19,7 @@ from pystap.lang import ast
 from pystap.lang.limits import allow_deep_trees
 from pystap.lang.numbers import c_number
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, Program
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.options import Options

@@ -6,8 +6,6 @@ Order of evaluation: the keys of the target, then the right side, then reading t
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.ir import ops
 from pystap.ir.lower import expr as lower_expr
 from pystap.ir.lower.scope import Frame, refuse
@@ -15,6 +13,7 @@ from pystap.ir.types import Global, LocalVar, Ty
 from pystap.lang import ast
 from pystap.probes.core import CoreLoad
 from pystap.sema.program import LocalSymbol
+from pystap.typing import Final
 
 _Result = tuple[list[ops.Stmt], ops.Expr | None]
 _ADDITIVE: Final = ("+", "-")

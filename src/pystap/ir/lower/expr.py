@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Final, cast
 
 from pystap.ir import ops
 from pystap.ir.intrinsics import INTRINSICS
@@ -14,6 +13,7 @@ from pystap.ir.types import Global, Ty
 from pystap.lang import ast
 from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
+from pystap.typing import Any, Final, cast
 
 # The rest is folded before lowering; constants of the session come up here.
 _FOLDED: Final[dict[str, Callable[[int, int], int]]] = {

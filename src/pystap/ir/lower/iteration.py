@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
 
 from pystap.ir import ops
 from pystap.ir.lower import expr as lower_expr
@@ -11,6 +10,7 @@ from pystap.ir.lower.scope import Frame
 from pystap.ir.types import Global, LocalVar, Ty
 from pystap.lang import ast
 from pystap.sema.program import LocalSymbol
+from pystap.typing import Any, Literal, cast
 
 _Body = Callable[[], list[ops.Stmt]]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
 from pystap.ir.module import Module
 from pystap.ir.walk import owners, walk_body
 from pystap.lang.tokens import Token
+from pystap.typing import Final
 
 _ASKING: Final = ("matched", "ngroups")
 

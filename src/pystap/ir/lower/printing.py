@@ -6,7 +6,6 @@ Numbers print as ``%d``, strings as ``%s``; constants become part of the literal
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
@@ -16,6 +15,7 @@ from pystap.ir.types import Ty
 from pystap.lang import ast
 from pystap.output.formats import STAR, Directive, Format
 from pystap.output.formatspec import FormatError, parse_format
+from pystap.typing import Final
 
 _MEMORY: Final = ("m", "M")
 

@@ -8,7 +8,6 @@ drops the ones that can never fail.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
 
 from pystap.ir import ops
 from pystap.ir.lower import expr as lower_expr
@@ -20,6 +19,7 @@ from pystap.ir.types import Ty
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.sema.program import LocalSymbol
+from pystap.typing import Any, Final
 
 
 def block(frame: Frame, body: list[ast.Stmt]) -> list[ops.Stmt]:

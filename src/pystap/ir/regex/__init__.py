@@ -6,10 +6,9 @@ A search finds the leftmost match, and of those the longest.  Two kinds of table
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.ir.regex.syntax import RegexError
 from pystap.records import dataclass
+from pystap.typing import Final
 
 DEAD: Final = 0  # no match can follow (or, once one was seen, no longer one)
 MATCHED: Final = 1  # Dfa only: there is a match, whatever follows

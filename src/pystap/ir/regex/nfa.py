@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
-
 from pystap.ir.regex import syntax
 from pystap.ir.regex.syntax import RegexError, Tree
 from pystap.records import dataclass, field
+from pystap.typing import Final, Literal
 
 MAX_STATES: Final = 20_000
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pystap.ir.regex import DEAD, MATCHED, Dfa
 from pystap.ir.regex.classes import byte_classes
 from pystap.ir.regex.nfa import Nfa
 from pystap.ir.regex.syntax import RegexError
+from pystap.typing import Final
 
 MAX_DFA_STATES: Final = 4096
 

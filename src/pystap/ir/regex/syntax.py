@@ -8,9 +8,8 @@ Sets are ``frozenset`` of byte values; no string holds byte 0, so no set does.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
-
 from pystap.records import dataclass
+from pystap.typing import Final, TypeAlias
 
 MAX_REPEAT: Final = 255
 

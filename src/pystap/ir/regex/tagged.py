@@ -11,12 +11,12 @@ one.  The result registers come after those of the threads.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from pystap.ir.regex import HERE, UNSET, Move, TaggedDfa
 from pystap.ir.regex.classes import byte_classes
 from pystap.ir.regex.nfa import Nfa
 from pystap.ir.regex.syntax import RegexError
+from pystap.typing import Final
 
 MAX_TAGGED_STATES: Final = 1024
 

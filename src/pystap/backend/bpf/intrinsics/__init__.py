@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pystap.backend.bpf import emit
 from pystap.backend.bpf.facts import CompileError
 from pystap.ir import ops
+from pystap.typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, memory, strings
 from pystap.backend.bpf.errors import raise_error
 from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.strings import Room
 from pystap.ir import errors, ops
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.bpf import helpers
 from pystap.backend.bpf.artifact import (
     CONTROL_CYCLES_PER_US,
@@ -12,6 +10,7 @@ from pystap.backend.bpf.artifact import (
     CONTROL_REALTIME,
 )
 from pystap.backend.bpf.intrinsics import long
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.bpf import emit, helpers, layout, output, strings
 from pystap.backend.bpf.artifact import CONTROL_STATE, STATE_ERROR, STATE_STOPPING
 from pystap.backend.bpf.errors import error_text, raise_text, raise_uncatchable
@@ -11,6 +9,7 @@ from pystap.backend.bpf.intrinsics import long
 from pystap.backend.bpf.layout import string_item_size
 from pystap.backend.bpf.strings import Room
 from pystap.output.formats import ITEM_SYSTEM, ITEM_WARN
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, strings
 from pystap.backend.bpf.artifact import (
     CONTROL_MODULE_NAME,
@@ -19,6 +17,7 @@ from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import ops
 from pystap.probes import attach
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,6 @@ The tables are :func:`pystap.probes.syscall_table.encoded`; the text is that of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.format import append_number
 from pystap.backend.bpf.intrinsics import string
@@ -34,6 +32,7 @@ from pystap.probes.syscall_table import (
     SLOTS,
     encoded,
 )
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -6,7 +6,6 @@ Searches are made of arithmetic instead of branches: the verifier follows a sing
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
 
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.bounds import clamp
@@ -17,6 +16,7 @@ from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.quoting import append_address, append_literal
 from pystap.backend.bpf.strings import Builder, Room, Text, fill_zero
 from pystap.ir.tables import TABLES, FlagTable, NameTable
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import helpers, memory, strings
 from pystap.backend.bpf.context_values import captured
 from pystap.backend.bpf.facts import X86_PT_REGS
@@ -11,6 +9,7 @@ from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.process_table import belongs_to_target
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import ops
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

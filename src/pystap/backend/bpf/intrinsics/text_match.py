@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pystap.backend.bpf import emit, helpers
 from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.errors import raise_error
@@ -11,6 +9,7 @@ from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.matching import groups, most_groups, registers, subject
 from pystap.backend.bpf.strings import fill_zero
 from pystap.ir import errors
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, layout, strings
 from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.intrinsics.text_search import byte_at
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.strings import Room, copy, fill_zero
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, layout, strings
 from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.escapes import COUNT_SHIFT, ESCAPE_TEXT, escape_function
@@ -12,6 +10,7 @@ from pystap.backend.bpf.intrinsics import string
 from pystap.backend.bpf.memory import READ, READ_STRING, read_bytes
 from pystap.backend.bpf.quoting import append_address, append_literal
 from pystap.backend.bpf.strings import Builder, Room, copy, fill_zero
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import layout, strings
 from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.format import source_room
@@ -18,6 +16,7 @@ from pystap.backend.bpf.intrinsics.text_search import (
 )
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.strings import Builder, Room, Text, copy, fill_zero
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.errors import raise_error
@@ -13,6 +11,7 @@ from pystap.backend.bpf.layout import encode
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.strings import Room, Text, copy, fill_zero
 from pystap.ir import errors, ops
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

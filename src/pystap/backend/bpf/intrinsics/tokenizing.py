@@ -7,8 +7,6 @@ NULs end the tokens that were taken.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from pystap.backend.bpf import helpers, layout, strings
 from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.format import source_room
@@ -18,6 +16,7 @@ from pystap.backend.bpf.layout import encode
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.strings import Room, Text, copy, fill_zero
 from pystap.ir import ops
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope

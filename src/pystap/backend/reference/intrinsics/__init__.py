@@ -7,9 +7,9 @@ argument values; it gives an int (wrapped by the caller), a str (cut by the call
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pystap.backend.reference.faults import InterpreterError
+from pystap.typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from pystap.ir.ops import Intrinsic

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pystap.backend.reference.faults import Aborted
 from pystap.backend.reference.state import Phase
+from pystap.typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from pystap.backend.reference.state import Context

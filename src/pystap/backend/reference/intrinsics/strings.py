@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
 
 from pystap.backend.reference.longs import wrap
 from pystap.backend.reference.state import Tokenizer
 from pystap.backend.reference.text import plain, quoted
 from pystap.ir import errors
+from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystap.backend.reference.state import Context

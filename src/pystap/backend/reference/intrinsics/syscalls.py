@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
 
 from pystap.backend.reference.intrinsics.memory import USER
 from pystap.backend.reference.longs import MASK
 from pystap.backend.reference.memory import MemoryFault
 from pystap.probes import syscall_decode
+from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystap.backend.reference.state import Context

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
 
 from pystap.backend.reference.faults import InterpreterError
 from pystap.ir.tables import TABLES, FlagTable, NameTable
+from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystap.backend.reference.state import Context
