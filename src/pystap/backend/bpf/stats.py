@@ -217,27 +217,16 @@ def _grow(s: Scope, where: Value, value: Value) -> None:
 
 
 def log_bucket(s: Scope, value: Value) -> Value:
-    """Bucket of a sample: 64 for 0, one more for each bit; mirrored for negatives."""
+    """Bucket of a sample: 64 for 0, one more for each bit; mirrored for negatives.
+
+    Without a branch, as a verifier would follow all 256 ways through a search for the bits.
+    """
     b = s.b
-    negative = value.slt(0)
-    magnitude = b.select(negative, -value, value)
-    bits = _bit_length(s, magnitude)
-    bucket = b.select(negative, b.const("i64", _LOG_ZERO) - bits, bits + _LOG_ZERO)
+    sign = value.sar(63)
+    bits = b.const("i64", 64) - b.leading_zeros((value ^ sign) - sign)
+    bucket = (bits ^ sign) - sign + _LOG_ZERO
     # LLVM may see that the bucket is in range and drop the mask; the verifier needs it.
-    word = s.word()
-    b.store(bucket, word, volatile=True)
-    return b.load("i64", word, volatile=True) & (LOG_BUCKETS - 1)
-
-
-def _bit_length(s: Scope, value: Value) -> Value:
-    """Number of bits of an unsigned number; 0 for 0."""
-    b = s.b
-    total = b.const("i64", 0)
-    for shift in (32, 16, 8, 4, 2, 1):
-        big = value.uge(1 << shift)
-        total = total + b.select(big, b.const("i64", shift), 0)
-        value = b.select(big, value >> shift, value)
-    return total + value
+    return b.barrier(bucket) & (LOG_BUCKETS - 1)
 
 
 def _linear_bucket(s: Scope, spec: StatSpec, value: Value) -> Value:

@@ -503,6 +503,13 @@ class FunctionBuilder:
         """Reverse the bytes of an ``i16``, ``i32`` or ``i64``."""
         return self.intrinsic(f"llvm.bswap.{value.ty}", value.ty, value)
 
+    def leading_zeros(self, value: Value) -> Value:
+        """How many zero bits are above the highest one set; the width for 0."""
+        ty = value.ty
+        name = f"llvm.ctlz.{ty}"
+        self.m.intrinsic(name, f"declare {ty} @{name}({ty}, i1)")
+        return self._call(ty, "@" + name, f"{ty} {value.text}, i1 false")
+
     # ---- atomics
 
     def atomic_rmw(
@@ -525,7 +532,9 @@ class FunctionBuilder:
             f"cmpxchg ptr {ptr.text}, {ty} {self.operand(old, ty)}, "
             f"{ty} {self.operand(new, ty)} seq_cst seq_cst",
         )
-        return self.emit(ty, f"extractvalue {pair.ty} {pair.text}, 0")
+        found = self.emit(ty, f"extractvalue {pair.ty} {pair.text}, 0")
+        # LLVM would make a flag of the comparison that follows, and compare that.
+        return self.barrier(found) if self.m.bpf else found
 
     def _check_atomic(self, ty: str) -> None:
         if ty not in ("i32", "i64"):
