@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.facts import KernelFacts
     from pystap.debuginfo.btf import Btf
     from pystap.diag.diagnostic import Diagnostics
+    from pystap.kernel.features import Features
     from pystap.probes.base import ProbeEnv
 
 # uname's machine names as SystemTap spells the architecture
@@ -54,7 +55,7 @@ def kernel_facts(env: ProbeEnv) -> KernelFacts:
     from pystap.backend.bpf.facts import KernelFacts
     from pystap.kernel.cpu import possible_cpus
 
-    return KernelFacts(max(possible_cpus()) + 1, env.btf)
+    return KernelFacts(max(possible_cpus()) + 1, env.btf, _feature_reader(env.btf))
 
 
 def index_directory() -> str:
@@ -81,6 +82,22 @@ def _btf_opener(directory: str) -> Callable[[], Btf]:
         return opened[0]
 
     return open_btf
+
+
+def _feature_reader(btf: Callable[[], Btf]) -> Callable[[str], bool]:
+    """What the kernel can do, remembered between runs; asked for few programs only."""
+
+    def has(feature: str) -> bool:
+        if not made:
+            from pathlib import Path
+
+            from pystap.kernel.features import Features
+
+            made.append(Features(Path(index_directory()) / "features", btf))
+        return made[0].has(feature)
+
+    made: list[Features] = []
+    return has
 
 
 def _config_reader() -> Callable[[str], str]:

@@ -22,7 +22,7 @@ _CMD_CREATE: Final = 6  # FSCONFIG_CMD_CREATE
 
 def event_systems() -> dict[str, str] | None:
     """The system of each trace event (``sched`` of ``sched_switch``), None without tracefs."""
-    listed = _available_events()
+    listed = read_tracefs("available_events")
     if listed is None:
         return None
     systems: dict[str, str] = {}
@@ -32,15 +32,16 @@ def event_systems() -> dict[str, str] | None:
     return systems
 
 
-def _available_events() -> bytes | None:
+def read_tracefs(name: str) -> bytes | None:
+    """A file of tracefs, None where it cannot be read."""
     mounted = tracefs_path()
     if mounted is not None:
-        return _content(f"{mounted}/available_events", None)
+        return _content(f"{mounted}/{name}", None)
     root = _detached_mount()
     if root is None:
         return None
     try:
-        return _content("available_events", root)
+        return _content(name, root)
     finally:
         os.close(root)
 

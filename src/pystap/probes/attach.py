@@ -81,8 +81,36 @@ class ProcessEvent(NamedTuple):
     target_only: bool = False
 
 
+class KernelFunction(NamedTuple):
+    """The entry or return of a kernel function, or an instruction ``offset`` bytes behind it.
+
+    ``module`` is empty for the kernel itself.  ``instance`` counts functions of one name by
+    address where there are several, -1 when the name is enough.  ``address`` is the one a script
+    gave instead of a name (0: none); then ``symbol`` may be empty.  ``words`` are the 8-byte
+    words that BTF says the arguments take, -1 when that is not known or not all are passed in
+    registers; ``maxactive`` is the script's bound of outstanding returns, 0 for none.
+    """
+
+    symbol: str
+    module: str = ""
+    is_return: bool = False
+    offset: int = 0
+    instance: int = -1
+    address: int = 0
+    words: int = -1
+    maxactive: int = 0
+
+
 Attach: TypeAlias = (
-    SessionEvent | Timer | Profile | PerfEvent | Tracepoint | SyscallEvent | Uprobe | ProcessEvent
+    SessionEvent
+    | Timer
+    | Profile
+    | PerfEvent
+    | Tracepoint
+    | SyscallEvent
+    | Uprobe
+    | ProcessEvent
+    | KernelFunction
 )
 
 
@@ -90,4 +118,6 @@ def at_entry(attach: Attach) -> Attach:
     """Where what a return probe stands at is entered; kinds without returns stay as they are."""
     if isinstance(attach, SyscallEvent):
         return attach._replace(edge="enter")
-    return attach._replace(is_return=False) if isinstance(attach, Uprobe) else attach
+    if isinstance(attach, (Uprobe, KernelFunction)):
+        return attach._replace(is_return=False)
+    return attach

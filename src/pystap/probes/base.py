@@ -17,6 +17,7 @@ from pystap.typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
+    from pystap.debuginfo.functions import FunctionTable
     from pystap.diag.diagnostic import Diagnostics
 
 
@@ -32,6 +33,7 @@ class ProbeEnv:
     target_pid: int | None = None  # -x
     skip_badvars: bool = False
     sysroot: str = ""
+    functions: FunctionTable | None = None  # of the kernel; made when first asked for
 
 
 class Context(Protocol):
@@ -77,11 +79,14 @@ class Match:
     """One or more places that a probe point stands for, alike in context.
 
     ``points`` are pairs of canonical probe point text (what pp() gives) and where it attaches.
+    ``parts``, where there is one, gives the same places as several matches, each alike in
+    context variables: ``context`` then is for handlers that use none.
     """
 
     points: list[tuple[str, Attach]]
     context: Context
     notes: list[str] = field(default_factory=list)
+    parts: Callable[[], list[Match]] | None = None
 
 
 class Family(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 from pystap.debuginfo import btftypes as t
@@ -12,34 +12,19 @@ from pystap.probes import attach
 from pystap.probes.base import Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreContext
 from pystap.probes.pretty import text_depth, variables_text
-from pystap.probes.shapes import ShapeMatch, bad_point, has_wildcard, match_shapes, point_text
+from pystap.probes.shapes import ShapeMatch, bad_point, has_wildcard, point_text
 from pystap.probes.target import Place, enumerator, expand, extended, listing_name
-from pystap.probes.unsupported import refuse_unsupported
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Tracepoint
     from pystap.debuginfo.btftypes import Param
 
-_SHAPES: Final = ("kernel.trace(string)", "kernel.tracepoint(string)")
+SHAPES: Final = ("kernel.trace(string)", "kernel.tracepoint(string)")
 
 
-class Tracepoints:
-    """Tracepoints by name, with globs and an optional ``system:`` before the name."""
-
-    roots = ("kernel",)
-
-    def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
-        """One match for each tracepoint, by name."""
-        refuse_unsupported(point)
-        return [m for shape in match_shapes(point, _SHAPES) for m in _matches(shape, point, env)]
-
-    def patterns(self) -> Iterable[str]:
-        """The shapes themselves."""
-        return _SHAPES
-
-
-def _matches(shape: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+def tracepoint_matches(shape: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+    """One match for each tracepoint of a shape, by name."""
     pattern = str(shape.args[1])
     numbered = shape.shape == "kernel.tracepoint(string)"
     system, colon, name = pattern.rpartition(":")
@@ -181,6 +166,3 @@ class TracepointContext:
         if isinstance(view, (t.Ptr, t.Int, t.Enum, t.Float)):
             return self._place(index, param, tok)
         return None
-
-
-FAMILY: Final = Tracepoints()

@@ -9,12 +9,8 @@ from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.shapes import bad_point
 from pystap.typing import Final
 
-_KPROBES: Final = 'kernel tracepoints are: kernel.trace("NAME")'
-
 # First component -> what it is, and what may serve instead.
 _ROOTS: Final[dict[str, tuple[str, str | None]]] = {
-    "kprobe": ("probes on kernel functions", _KPROBES),
-    "module": ("probes on functions of kernel modules", _KPROBES),
     "netfilter": ("netfilter hooks", None),
     "procfs": ("procfs files", None),
     "java": ("probes on Java methods", None),
@@ -22,8 +18,6 @@ _ROOTS: Final[dict[str, tuple[str, str | None]]] = {
     "debuginfod": ("programs found by debuginfod", 'name the program: process("/path")'),
 }
 _KERNEL: Final[dict[str, tuple[str, str | None]]] = {
-    "function": ("probes on kernel functions", _KPROBES),
-    "statement": ("probes on kernel statements", _KPROBES),
     "data": ("hardware watchpoints", None),
     "lsm": ("security hooks", None),
 }

@@ -39,7 +39,7 @@ def derive_probes(work: Work) -> None:
 def _groups(work: Work, definition: ast.ProbeDef, found: list[Found]) -> list[list[Found]]:
     """Matches that can share one handler: same alias bodies and conditions, and contexts in
     which what the handler uses is alike."""
-    if len(found) == 1:
+    if len(found) == 1 and found[0].match.parts is None:
         return [found]
     groups: dict[object, list[Found]] = {}
     used_by_aliases: dict[tuple[int, ...], _Used] = {}
@@ -48,21 +48,35 @@ def _groups(work: Work, definition: ast.ProbeDef, found: list[Found]) -> list[li
         used = used_by_aliases.get(aliases)
         if used is None:
             used = used_by_aliases[aliases] = _Used(work, definition, item.way.aliases)
-        key = (
-            aliases,
-            tuple(map(id, item.way.conditions)),
-            used.key_in(item.match.context),
-            item.match.points[0][1].__class__,
-        )
-        groups.setdefault(key, []).append(item)
+        for part in [item] if used.nothing else _parts(item):
+            key = (
+                aliases,
+                tuple(map(id, item.way.conditions)),
+                used.key_in(part.match.context),
+                part.match.points[0][1].__class__,
+            )
+            groups.setdefault(key, []).append(part)
     return list(groups.values())
+
+
+def _parts(item: Found) -> list[Found]:
+    """The parts of a match that differ in context variables."""
+    if item.match.parts is None:
+        return [item]
+    parts = []
+    at = 0
+    for match in item.match.parts():
+        end = at + len(match.points)
+        parts.append(Found(match, item.way, item.names[at:end]))
+        at = end
+    return parts
 
 
 class _Used:
     """Names that a handler uses with its aliases, as far as they may depend on the context."""
 
     def __init__(self, work: Work, definition: ast.ProbeDef, aliases: Sequence[Alias]) -> None:
-        self._everything = work.lists
+        self._everything = work.lists and work.options.listing_vars
         self._targets: set[str] = set()
         self._names: set[str] = set()
         bodies = [definition.body]
@@ -82,6 +96,11 @@ class _Used:
             elif isinstance(node, ast.Call) and not self._everything:
                 functions = find_functions(work, node.name, len(node.args), node.tok)
                 self._everything = any(is_contextual(work, f) for f in functions)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no context variable can be among them."""
+        return not self._everything and not self._targets
 
     def key_in(self, context: Context) -> object:
         """Contexts with equal keys see what is used in the same way."""

@@ -56,13 +56,26 @@ class Attached:
             handle.close()
 
 
-def attach_program(artifact: Artifact, spec: ProgramSpec, program: Program) -> Attached:
-    """Attach a program to everything it serves.  Raises :class:`AttachError`."""
+def attach_program(
+    artifact: Artifact,
+    spec: ProgramSpec,
+    program: Program,
+    on_failure: Callable[[int, OSError], None],
+) -> Attached:
+    """Attach a program to everything it serves.
+
+    Raises :class:`AttachError`, except for a kernel function that cannot be probed: then
+    ``on_failure`` is called with the index of the probe, and the others are attached.
+    """
     attached = Attached()
     probe = spec.probes[0] if spec.probes else 0
     try:
         if spec.attach in ("uprobe", "uretprobe"):
             _attach_uprobes(artifact, spec, program, attached)
+        elif spec.attach in _KPROBES:
+            from pystap.session.kprobes import attach_kprobes
+
+            attach_kprobes(artifact, spec, program, attached, on_failure)
         else:
             _ATTACHERS[spec.attach](artifact.probes[probe].attach, spec, program, attached)
     except AttachError:
@@ -152,8 +165,11 @@ def _attach_uprobes(
             raise AttachError(index, error) from error
 
 
+_KPROBES = ("kprobe", "kretprobe", "kprobe_multi", "kretprobe_multi")
 _ATTACHERS: dict[str, Callable[[Attach, ProgramSpec, Program, Attached], None]] = {
     "tp_btf": _attach_tracing,
+    "fentry": _attach_tracing,
+    "fexit": _attach_tracing,
     "raw_tp": _attach_raw,
     "iterator": _run_iterator,
     "timer": _attach_timer,

@@ -114,8 +114,17 @@ class Session:
                 if isinstance(event, Timer):
                     slow.append((event, index))
             else:
-                self._attached.append(attach_program(self.artifact, spec, program))
+                attached = attach_program(self.artifact, spec, program, self._not_attached)
+                self._attached.append(attached)
         self._timers = TimerQueue(slow, self._run_program)
+
+    def _not_attached(self, probe: int, error: OSError) -> None:
+        """A kernel function that could not be probed is left out, and said so."""
+        point = self.artifact.probes[probe].point
+        self.output.complain(
+            f"WARNING: probe {point} registration error [man warning::pass5]"
+            f" (rc {-(error.errno or 0)}): {error}"
+        )
 
     def _run_events(self, kind: str) -> None:
         """Run the handlers of ``begin``, ``end``... in their order, while the session is in the

@@ -8,6 +8,7 @@ from pystap.backend.bpf.facts import CompileError
 from pystap.backend.bpf.levels import SLOW_TIMER_NS, level_of
 from pystap.backend.bpf.programs import PROBE_INDEX_CALL, check_running, emit_handler
 from pystap.probes.attach import (
+    KernelFunction,
     PerfEvent,
     ProcessEvent,
     Profile,
@@ -73,8 +74,12 @@ def emit_programs(unit: Unit) -> list[Entry]:
             case Uprobe(is_return=is_return, pid=pid, target_only=target):
                 key = (probe.handler, probe.condition, is_return, pid, target)
                 uprobes.setdefault(key, []).append(index)
-            case SyscallEvent() | ProcessEvent():
+            case SyscallEvent() | ProcessEvent() | KernelFunction():
                 pass  # below, those that share a program together
+    if any(isinstance(probe.attach, KernelFunction) for probe in unit.module.probes):
+        from pystap.backend.bpf.kernel_functions import emit_kernel_functions
+
+        entries += emit_kernel_functions(unit)
     entries += [_uprobe(unit, indexes) for indexes in uprobes.values()]
     for edge in ("enter", "exit"):
         calls = [
@@ -98,8 +103,13 @@ def _check_all_served(unit: Unit, entries: list[Entry]) -> None:
             raise CompileError(f"the bpf runtime cannot attach {probe.point} ({kind})")
 
 
-def _shared(unit: Unit, kind: ProgramKind, index: int, probe: Probe, *, check: bool) -> str:
-    """The function of a handler for a kind of program, its probe to be put in later."""
+def shared_function(
+    unit: Unit, kind: ProgramKind, index: int, probe: Probe, *, check: bool
+) -> str:
+    """The function of a handler for a kind of program, its probe to be put in later.
+
+    With ``check`` it does nothing unless the session runs.
+    """
     level = level_of(probe.attach)
     key = (kind, probe.handler, probe.condition, level, check)
     found = unit.entries.get(key)
@@ -115,12 +125,12 @@ def _shared(unit: Unit, kind: ProgramKind, index: int, probe: Probe, *, check: b
 
 
 def _session(unit: Unit, index: int, probe: Probe, *, check: bool) -> Entry:
-    function = _shared(unit, "session", index, probe, check=check)
+    function = shared_function(unit, "session", index, probe, check=check)
     return Entry(function, _SYSCALL, "session", (index,), index, sleepable=True)
 
 
 def _perf(unit: Unit, index: int, probe: Probe, attach: str) -> Entry:
-    function = _shared(unit, "perf", index, probe, check=True)
+    function = shared_function(unit, "perf", index, probe, check=True)
     return Entry(function, _PERF_EVENT, attach, (index,), index)
 
 
@@ -128,7 +138,7 @@ def _tracepoint(unit: Unit, index: int, probe: Probe) -> Entry:
     where = probe.attach
     assert isinstance(where, Tracepoint)
     found = unit.facts.tracepoint(where.name)
-    function = _shared(unit, "tp_btf", index, probe, check=True)
+    function = shared_function(unit, "tp_btf", index, probe, check=True)
     return Entry(
         function, _TRACING, "tp_btf", (index,), index, _TRACE_RAW_TP, where.name,
         found.btf_id, found.module,

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
 ProgramKind = Literal[
-    "session", "perf", "tp_btf", "sys_enter", "sys_exit", "uprobe", "uretprobe", "process"
-]
+    "session", "perf", "tp_btf", "sys_enter", "sys_exit", "uprobe", "uretprobe", "process",
+    "kprobe", "kretprobe", "fentry", "fexit",
+]  # fmt: skip
 
 _AREA: Final = "event"
 _REGISTERS_IN_ARGUMENT: Final = 0  # of sys_enter and sys_exit: the pointer to pt_regs
@@ -55,6 +56,8 @@ class Event:
             return self._as_number(b.load("i64", self.pointer, 8 * index))
         if self.kind in ("sys_enter", "sys_exit"):
             return self._of_system_call(name, index)
+        if self.kind in ("fentry", "fexit"):
+            return self._of_trampoline(name, index)
         if self.kind in ("session", "tp_btf", "process"):
             return b.const("i64", 0)  # nothing was interrupted or probed that has registers
         return self._of_registers(name, index)
@@ -92,6 +95,21 @@ class Event:
             return self.register(X86_PT_REGS[X86_SYSCALL_ARGS[index]])
         return self._of_registers(name, index)
 
+    def _of_trampoline(self, name: str, index: int) -> Value:
+        """The helpers give plain numbers, and 0 for an argument that the function has not."""
+        b = self.b
+        if name == "ip":
+            return b.helper(helpers.GET_FUNC_IP, "i64", self.pointer)
+        if name not in ("funcarg", "retval") or (name == "retval" and self.kind == "fentry"):
+            return b.const("i64", 0)
+        word = b.alloca("i64")
+        b.store(0, word)
+        if name == "retval":
+            b.helper(helpers.GET_FUNC_RET, "i64", self.pointer, word)
+        else:
+            b.helper(helpers.GET_FUNC_ARG, "i64", self.pointer, index, word)
+        return b.load("i64", word)
+
     def _of_registers(self, name: str, index: int) -> Value:
         b = self.b
         match name:
@@ -118,7 +136,9 @@ class Event:
         where = self.register(X86_PT_REGS[7]) + behind_return_address
         word = b.alloca("i64")
         b.store(0, word)
-        b.helper(helpers.PROBE_READ_USER, "i64", word, 8, where)
+        in_kernel = self.kind in ("kprobe", "kretprobe")
+        read = helpers.PROBE_READ_KERNEL if in_kernel else helpers.PROBE_READ_USER
+        b.helper(read, "i64", word, 8, where)
         return b.load("i64", word)
 
 

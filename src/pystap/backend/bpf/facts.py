@@ -35,18 +35,19 @@ class CompileError(Exception):
 
 
 class KernelFacts:
-    """The running kernel.  ``cpus`` is the number of possible CPUs; ``btf`` opens its BTF.
+    """The running kernel.  ``cpus`` is the number of possible CPUs; ``btf`` opens its BTF;
+    ``has`` tells whether there is a feature of :mod:`pystap.kernel.features`.
 
     Look-ups read BTF lazily: a program without tracepoints never opens it.
     """
 
-    __slots__ = ("_btf", "_open", "cpus", "features")
+    __slots__ = ("_btf", "_open", "cpus", "has")
 
     def __init__(
-        self, cpus: int, btf: Callable[[], Btf], features: frozenset[str] = frozenset()
+        self, cpus: int, btf: Callable[[], Btf], has: Callable[[str], bool] | None = None
     ) -> None:
         self.cpus = cpus
-        self.features = features
+        self.has = has or _has_nothing
         self._open = btf
         self._btf: Btf | None = None
 
@@ -71,11 +72,15 @@ class KernelFacts:
         nullable = tuple(i for i, p in enumerate(found.params()) if p.nullable)
         return TracepointId(found.typedef_id, module, nullable)
 
-    def function(self, name: str) -> int:
-        """BTF id of a kernel function; :class:`CompileError` when the kernel has none."""
+    def function(self, name: str, module: str = "") -> int:
+        """BTF id of a function of the kernel or of a module.
+
+        :class:`CompileError` when there is none.
+        """
         from pystap.debuginfo.btf import KIND_FUNC
 
-        found = self.btf.find(name, KIND_FUNC)
+        btf = self.btf.module(module) if module else self.btf
+        found = btf.find(name, KIND_FUNC)
         if found is None:
             raise CompileError(f"the kernel's BTF has no function '{name}'")
         return found
@@ -93,6 +98,10 @@ class KernelFacts:
             type_id, bits, _ = member
             total += bits // 8
         return total
+
+
+def _has_nothing(_feature: str) -> bool:
+    return False
 
 
 def running_kernel() -> KernelFacts:

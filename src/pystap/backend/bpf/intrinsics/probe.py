@@ -126,6 +126,8 @@ def _kind_of(probe: Probe) -> str:
             return kind
         case attach.Uprobe(is_return=is_return):
             return "uretprobe" if is_return else "uprobe"
+        case attach.KernelFunction(is_return=is_return):
+            return "kretprobe" if is_return else "kprobe"
     return _KINDS[type(probe.attach)]
 
 
@@ -142,7 +144,7 @@ def _is_return(s: Scope, _e: ops.Intrinsic) -> Value:
 
 def _returns(probe: Probe) -> int:
     match probe.attach:
-        case attach.Uprobe(is_return=is_return):
+        case attach.Uprobe(is_return=is_return) | attach.KernelFunction(is_return=is_return):
             return int(is_return)
         case attach.SyscallEvent(edge=edge):
             return int(edge == "exit")

@@ -1,0 +1,209 @@
+"""What handlers at kernel functions see: parameters and the returned value, by BTF."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pystap.debuginfo import btftypes as t
+from pystap.lang import ast
+from pystap.lang.tokens import Token
+from pystap.lang.visit import clone
+from pystap.probes.base import unknown_variable
+from pystap.probes.core import CoreContext
+from pystap.probes.pretty import text_depth, variables_text
+from pystap.probes.target import CType, Place, enumerator, error, expand, extended, listing_name
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from pystap.debuginfo.btf import Btf
+
+# x86-64 System V ABI: integer arguments in registers, and the largest structure passed in them.
+_REGISTERS: Final = 6
+_LARGEST_IN_REGISTERS: Final = 16
+_WORD: Final = 8
+_TEXTS: Final = ("$$vars", "$$parms", "$$locals", "$$return")
+
+
+class Parameter(NamedTuple):
+    """A parameter: the number of the 8-byte word it begins at, and how many it takes.
+
+    Words from the seventh on are on the stack.  ``first`` is -1 when it cannot be told.
+    """
+
+    name: str
+    type: int
+    first: int
+    words: int
+
+
+class Prototype:
+    """A function's prototype: parameters in place, and what it returns."""
+
+    __slots__ = ("btf", "key", "params", "result", "words")
+
+    def __init__(self, btf: Btf, proto: t.FuncProto, key: object) -> None:
+        self.btf = btf
+        self.key = key  # equal for functions of equal prototypes
+        self.params = _placed(btf, proto)
+        self.result = proto.result
+        #: 8-byte words of all arguments; -1 when not all are in registers, or plain
+        self.words = _total(btf, proto, self.params)
+
+
+class FunctionContext:
+    """Parameters by name at the entry; at the return what they were, and ``$return``.
+
+    Without a prototype there are no variables, and ``missing`` says why.
+    """
+
+    def __init__(self, prototype: Prototype | None, is_return: bool, missing: str = "") -> None:
+        self._prototype = prototype
+        self._is_return = is_return
+        self._missing = missing
+        key = prototype.key if prototype else None
+        self.share_key: object = ("kernel function", is_return, key)
+
+    def key_for(self, used: Collection[str]) -> object:
+        """Alike when the parameters used are the same ones of the same types."""
+        names = [name for name in used if name.startswith("$")]
+        if not names or self._prototype is None:
+            return ("kernel function", self._is_return)
+        if any(name.startswith("$$") for name in names):
+            return self.share_key
+        result = self._prototype.result if "$return" in names else 0
+        params = tuple(p for p in self._prototype.params if f"${p.name}" in names)
+        return ("kernel function", self._is_return, self._prototype.btf.name, result, params)
+
+    def entry(self) -> FunctionContext | None:
+        """What the entry of the function sees, for ``@entry``."""
+        return FunctionContext(self._prototype, False, self._missing) if self._is_return else None
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """A parameter, ``$return``, an enumerator, or one of the ``$$`` texts."""
+        prototype = self._prototype
+        if prototype is None:
+            instead = "returnval()" if self._is_return else "int_arg(N), pointer_arg(N)"
+            raise error(
+                f"unable to find local '{var.name.lstrip('$')}': {self._missing}",
+                var.tok,
+                hint=f"use {instead}, or install debuginfo of the kernel",
+            )
+        if var.name.startswith("$$"):
+            return self._text(prototype, var)
+        if var.name == "$return" and self._returns(prototype):
+            return expand(_result(prototype, var.tok), var.components, var.tok, var.address_of)
+        for param in prototype.params:
+            if f"${param.name}" == var.name:
+                if self._is_return:
+                    return _at_entry(prototype, param, var)
+                place = _argument(prototype.btf, param, var.tok)
+                return expand(place, var.components, var.tok, var.address_of)
+        return enumerator(prototype.btf, var, [n for n, _ in self.variables()])
+
+    def variables(self) -> list[tuple[str, str]]:
+        """``$return``, then each parameter, with their C types; those without value left out."""
+        prototype = self._prototype
+        if prototype is None:
+            return []
+        btf = prototype.btf
+        found = [("$return", prototype.result)] if self._returns(prototype) else []
+        found += [(f"${p.name}", p.type) for p in prototype.params if _readable(btf, p)]
+        return [(name, listing_name(btf, type_id)) for name, type_id in found]
+
+    def locals(self) -> dict[str, ast.Expr]:
+        """None."""
+        return {}
+
+    def _returns(self, prototype: Prototype) -> bool:
+        btf = prototype.btf
+        return self._is_return and _is_plain(btf, prototype.result)
+
+    def _text(self, prototype: Prototype, var: ast.TargetVar) -> ast.Expr:
+        depth = text_depth(var)
+        if var.name == "$$return":
+            if not self._is_return:
+                raise error("$$return is only valid in .return probes", var.tok)
+            found = [("return", _result(prototype, var.tok))] if self._returns(prototype) else []
+            return variables_text(found, depth, var.tok)
+        if var.name == "$$locals":
+            return variables_text([], depth, var.tok)
+        if var.name not in _TEXTS:
+            known = [name for name, _ in self.variables()]
+            raise unknown_variable(var, [*known, *_TEXTS])
+        if self._is_return:
+            return ast.AtOp(tok=var.tok, name="entry", args=[clone(var)])
+        btf = prototype.btf
+        places = [
+            (p.name, _argument(btf, p, var.tok) if _readable(btf, p) else None)
+            for p in prototype.params
+        ]
+        return variables_text(places, depth, var.tok)
+
+
+def _placed(btf: Btf, proto: t.FuncProto) -> tuple[Parameter, ...]:
+    """Parameters with their words: registers first, what does not fit on the stack."""
+    from pystap.debuginfo.btf import BtfError
+
+    placed = []
+    register, stack = 0, _REGISTERS
+    known = True
+    for number, param in enumerate(proto.params, 1):
+        try:
+            size = btf.sizeof(param.type)
+        except BtfError:
+            size, known = _WORD, False
+        words = max(1, -(-size // _WORD))
+        by_value = not _is_plain(btf, param.type)
+        in_memory = by_value and size > _LARGEST_IN_REGISTERS
+        if not in_memory and register + words <= _REGISTERS:
+            first, register = register, register + words
+        else:
+            first, stack = stack, stack + words
+        name = param.name or f"arg{number}"
+        placed.append(Parameter(name, param.type, first if known else -1, words))
+    return tuple(placed)
+
+
+def _total(btf: Btf, proto: t.FuncProto, params: Sequence[Parameter]) -> int:
+    """Words of all arguments where a trampoline passes exactly these, else -1."""
+    total = sum(param.words for param in params)
+    plain = _is_plain(btf, proto.result) or _is_void(btf, proto.result)
+    fits = all(0 <= param.first < _REGISTERS for param in params)
+    return total if plain and fits and not proto.variadic else -1
+
+
+def _is_void(btf: Btf, type_id: int) -> bool:
+    return isinstance(btf.type(btf.resolve(type_id)), t.Void)
+
+
+def _is_plain(btf: Btf, type_id: int) -> bool:
+    """Whether a type is a number, pointer or enumeration of at most one word."""
+    view = btf.type(btf.resolve(type_id))
+    return isinstance(view, t.Ptr) or (isinstance(view, (t.Int, t.Enum)) and view.size <= _WORD)
+
+
+def _readable(btf: Btf, param: Parameter) -> bool:
+    return param.first >= 0 and _is_plain(btf, param.type)
+
+
+def _argument(btf: Btf, param: Parameter, tok: Token) -> Place:
+    if not _readable(btf, param):
+        shown = listing_name(btf, param.type)
+        raise error(f"'${param.name}' ({shown}) is passed by value and cannot be read", tok)
+    raw: ast.Expr = CoreContext(tok=tok, type="long", kind="funcarg", index=param.first)
+    return Place(extended(raw, btf, param.type, tok), btf, param.type, "kernel", False)
+
+
+def _result(prototype: Prototype, tok: Token) -> Place:
+    btf, type_id = prototype.btf, prototype.result
+    raw: ast.Expr = CoreContext(tok=tok, type="long", kind="retval")
+    return Place(extended(raw, btf, type_id, tok), btf, type_id, "kernel", False)
+
+
+def _at_entry(prototype: Prototype, param: Parameter, var: ast.TargetVar) -> ast.Expr:
+    """``@entry`` of a parameter with its components; the parameter itself keeps its type."""
+    saved: ast.Expr = ast.AtOp(tok=var.tok, name="entry", args=[clone(var)])
+    if var.components or var.address_of:
+        return saved
+    ctype = CType(prototype.btf, param.type)
+    return ast.Unary(tok=var.tok, type="long", ctype=ctype, op="+", operand=saved)
