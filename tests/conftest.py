@@ -3,3 +3,5 @@
 import pytest
 
 pytest.register_assert_rewrite("datadriven")
+
+pytest_plugins = ["lab.plugin"]

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ class Machine:
         Raises :class:`LabError`.
         """
         self._work = Path(tempfile.mkdtemp(prefix="pystap-lab-"))
-        self._seconds = settings.seconds
+        self._deadline = time.monotonic() + settings.seconds
         try:
             initramfs = self._work / "initramfs"
             initramfs.write_bytes(kernel.initramfs.read_bytes() + _archive(command, settings))
@@ -99,14 +100,14 @@ class Machine:
             raise
 
     def running(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.poll() is None
+        """Whether it has neither ended nor used up its time."""
+        return self._process.poll() is None and time.monotonic() < self._deadline
 
     def wait(self) -> Ending:
-        """Wait for its end, no longer than its settings say from now on."""
+        """Wait for its end, until its time is up."""
         timed_out = False
         try:
-            self._process.wait(self._seconds)
+            self._process.wait(max(self._deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:
@@ -127,7 +128,7 @@ class Machine:
         self._clean()
 
     def _stop(self) -> None:
-        if self.running():
+        if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
 

@@ -69,9 +69,9 @@ def runs(
 
 
 def _is_forked(item: pytest.Item) -> bool:
-    if getattr(item, "function", None) is not test_language:
-        return False
-    return item.callspec.params["case"].path.stem != "basics"
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params if callspec else {}
+    return "runtime" in parameters and parameters["case"].path.stem != "basics"
 
 
 @pytest.mark.parametrize(("case", "runtime"), RUNS)

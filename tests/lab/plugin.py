@@ -1,0 +1,95 @@
+"""The pytest marker ``lab``: tests that run in machines of the lab.
+
+A marked test (or module: ``pytestmark = pytest.mark.lab``) becomes one test for each kernel.  The
+first of a kernel boots a machine in which another pytest runs all selected tests of that kernel;
+here each test waits for its result and takes it over.  A test may ask for ``lab_kernel``, the
+kernel's name.  Beyond its own assertions a test fails when the kernel complains while it runs.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from . import kernels
+from .boot import Boot
+from .guest import Guest
+
+_KERNEL = pytest.StashKey[str]()
+_NODE = pytest.StashKey[str]()  # as the other pytest has it; pytest-xdist appends to that of here
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the lab."""
+    add = parser.getgroup("lab").addoption
+    add("--lab-kernel", action="append", default=[], metavar="KERNEL",
+        help="run tests of the lab on this kernel (may be repeated; default: "
+        f"{' and '.join(kernels.DEFAULT)})")  # fmt: skip
+    add("--lab-seconds", type=float, default=1500, metavar="SECONDS",
+        help="time that one kernel's tests may take together (default: 1500)")  # fmt: skip
+    add("--lab-guest", default=None, help="(internal) this is the machine of a kernel")
+    add("--lab-directory", default=None, help="(internal) where selection and results are")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the part of this side; keep the tests of a kernel in one worker of pytest-xdist."""
+    config.addinivalue_line("markers", "lab: run this test on the kernels of the lab")
+    directory = config.getoption("lab_directory")
+    if directory is not None:
+        config.pluginmanager.register(Guest(config, directory))
+        return
+    config.pluginmanager.register(Host(config))
+    if config.getoption("dist", None) == "load":
+        config.option.dist = "loadgroup"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each kernel."""
+    if metafunc.definition.get_closest_marker("lab") is None:
+        return
+    guest = metafunc.config.getoption("lab_guest")
+    names = [guest] if guest else metafunc.config.getoption("lab_kernel") or kernels.DEFAULT
+    metafunc.fixturenames.append("lab_kernel")
+    metafunc.parametrize("lab_kernel", names, scope="session")
+
+
+class Host:
+    """Replaces running a marked test by taking over its result from the machine."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._boots: dict[str, Boot] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Note which tests are of the lab, before pytest-xdist renames those of a group."""
+        for item in items:
+            if item.get_closest_marker("lab") is not None:
+                assert isinstance(item, pytest.Function)
+                kernel = item.callspec.params["lab_kernel"]
+                item.stash[_KERNEL] = kernel
+                item.stash[_NODE] = item.nodeid
+                item.add_marker(pytest.mark.xdist_group(f"lab-{kernel}"))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Take over a test's result; None for a test that runs here."""
+        kernel = item.stash.get(_KERNEL, None)
+        if kernel is None:
+            return None
+        boot = self._boots.get(kernel) or self._boot(kernel, item.session.items)
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in boot.take(item.stash[_NODE], item):
+            report.nodeid = item.nodeid
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def pytest_sessionfinish(self) -> None:
+        """End machines that still run, after an interrupt for instance."""
+        for boot in self._boots.values():
+            boot.close()
+
+    def _boot(self, kernel: str, items: list[pytest.Item]) -> Boot:
+        nodes = [i.stash[_NODE] for i in items if i.stash.get(_KERNEL, None) == kernel]
+        self._boots[kernel] = Boot(self._config, kernel, nodes)
+        return self._boots[kernel]
