@@ -11,7 +11,7 @@ class Options:
         "global_inits", "global_var_display", "guru", "last_pass", "listing",
         "listing_vars", "module_name", "output", "poison_cache", "runtime", "script",
         "script_file", "skip_badvars", "suppress_handler_errors", "suppress_time_limits",
-        "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout",
+        "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout", "timing",
         "unoptimized", "verbose", "warnings_are_errors",
     )  # fmt: skip
 
@@ -35,6 +35,7 @@ class Options:
         self.cmd: str | None = None  # -c
         self.target_pid: int | None = None  # -x
         self.timeout: float | None = None  # -T, seconds
+        self.timing = False  # -t
         self.listing: str | None = None  # -l or -L
         self.listing_vars = False
         self.skip_badvars = False

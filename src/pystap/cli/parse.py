@@ -45,7 +45,7 @@ LONG = {
 }
 
 # Parts of SystemTap's command line that this version does not serve.
-UNSUPPORTED_SHORT = set("RraPbiqdFSBJjskt")
+UNSUPPORTED_SHORT = set("RraPbiqdFSBJjsk")
 UNSUPPORTED_LONG = frozenset(
     (
         *("interactive", "prologue-searching", "check-version", "privilege", "unprivileged"),
@@ -316,6 +316,7 @@ _SHORT_ACTIONS: dict[str, Callable[[Options, str], None]] = {
     "o": _set("output"),
     "g": _flag("guru"),
     "u": _flag("unoptimized"),
+    "t": _flag("timing"),
     "w": _flag("suppress_warnings"),
     "W": _flag("warnings_are_errors"),
     "c": _command,

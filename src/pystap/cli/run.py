@@ -25,6 +25,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     from pystap.output.consumer import OutputError
     from pystap.session.attach import AttachError
     from pystap.session.loader import LoadError
+    from pystap.session.memory import OutOfBounds
     from pystap.session.output import OutputFileError
     from pystap.session.target import TargetError
 
@@ -43,6 +44,10 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
         status = 1
     except LoadError as error:
         _explain_load_failure(error, entry.artifact)
+        status = 1
+    except OutOfBounds as error:
+        for line in error.lines:
+            complain(line)
         status = 1
     except AttachError as error:
         probe = entry.artifact.probes[error.probe]

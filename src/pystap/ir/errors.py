@@ -29,6 +29,9 @@ STRING_INDEX: Final = "invalid string index"
 MATCH_FAILED: Final = "Attempted to get subexpression from failed match"
 MATCH_GROUP: Final = "Attempted to get nonexistent subexpression %d"
 
+# %t is the threshold, which is put in when the script is translated
+OVERLOAD: Final = "probe overhead (%d cycles) exceeded threshold (%t cycles) in last %d cycles"
+
 SKIPPED_TOO_MANY: Final = (
     "Skipped too many probes, check MAXSKIPPED or try again with stap -t for more details."
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # -D name, attribute of Limits, least and most value.
 _MOST: Final = 2**31 - 1
+_LONG_MAX: Final = 2**63 - 1
 _NUMBERS: Final = (
     ("MAXSTRINGLEN", "maxstringlen", 2, 64 * 1024),
     ("MAXNESTING", "maxnesting", 1, 1000),
@@ -21,7 +22,10 @@ _NUMBERS: Final = (
     ("MAXTRYLOCK", "maxtrylock", 0, _MOST),
     ("TRYLOCKDELAY", "trylockdelay", 0, _MOST),
     ("HIST_WIDTH", "hist_width", 1, 1000),
-    ("HIST_ELISION", "hist_elision", -1, _MOST),
+    ("HIST_ELISION", "hist_elision", -_MOST, _MOST),
+    ("STP_OVERLOAD_INTERVAL", "overload_interval", 1, _LONG_MAX),
+    ("STP_OVERLOAD_THRESHOLD", "overload_threshold", 0, _LONG_MAX),
+    ("STP_MAXMEMORY", "maxmemory", 1, _LONG_MAX),
 )
 _INTERRUPTIBLE_FACTOR: Final = 10
 
@@ -47,14 +51,28 @@ def limits_of(options: Options) -> Limits:
     if "MAXACTION_INTERRUPTIBLE" in defines and interruptible:
         given = defines["MAXACTION_INTERRUPTIBLE"]
         limits.maxaction = _number("MAXACTION_INTERRUPTIBLE", given, 1, _MOST)
+    limits.interruptible = bool(interruptible)
     limits.time_limits = not options.suppress_time_limits
+    if options.suppress_time_limits or "STP_NO_OVERLOAD" in defines:
+        limits.overload_interval = 0
+    limits.timing = _timing(options)
+    limits.force_tty = "STP_FORCE_STDOUT_TTY" in defines
     limits.suppress_handler_errors = options.suppress_handler_errors
     return limits
 
 
+def _timing(options: Options) -> str:
+    """What the report at the end tells, see :class:`Limits`."""
+    if "STP_ALIBI" in options.defines:
+        return "hits"
+    if not options.timing:
+        return ""
+    return "nsecs" if "STP_TIMING_NSECS" in options.defines else "cycles"
+
+
 def _number(name: str, text: str, least: int, most: int) -> int:
     """A C number; a name given without value means 1."""
-    number = c_number(text or "1")
+    number = c_number((text or "1").rstrip("uUlL"))
     if number is None:
         raise DiagnosticError(Diagnostic("error", f"-D {name}={text}: not a number"))
     if not least <= number <= most:

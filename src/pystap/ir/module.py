@@ -38,7 +38,11 @@ class Handler:
 
 @dataclass(slots=True)
 class Limits:
-    """Limits of ``-D`` and the command line (language.md §14)."""
+    """Limits of ``-D`` and the command line (language.md §14).
+
+    ``timing`` is the report at the end: "cycles" or "nsecs" that handlers took, "hits" (handlers
+    only count their hits), or "" for none.
+    """
 
     maxstringlen: int = 512
     maxaction: int = 10_000
@@ -49,6 +53,12 @@ class Limits:
     maxtrylock: int = 100
     trylockdelay: int = 10  # microseconds
     time_limits: bool = True  # off with --suppress-time-limits
+    interruptible: bool = True  # hits skipped for reentrancy do not count against MAXSKIPPED
+    overload_interval: int = 1_000_000_000  # cycles; 0 when nothing watches for overload
+    overload_threshold: int = 500_000_000  # cycles
+    maxmemory: int = 0  # kB of all maps, 0 without limit
+    timing: str = ""
+    force_tty: bool = False  # the report goes to standard output whatever that is
     suppress_handler_errors: bool = False
     hist_width: int = 50
     hist_elision: int = 2

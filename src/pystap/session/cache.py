@@ -71,6 +71,7 @@ def key(options: Options, script: str) -> str:
         options.skip_badvars,
         options.suppress_handler_errors,
         options.suppress_time_limits,
+        options.timing,
         options.global_var_display,
         options.compatible,
         options.sysroot,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from pystap.session.memory import readable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,18 +102,9 @@ def _no_map(spec: MapSpec, error: BpfError) -> list[str]:
     code = errno.errorcode[error.errno]
     return [
         f"ERROR: the kernel has {what} the {spec.max_entries} elements of '{name}' "
-        f"({_bytes(size)} and more; {code}).",
+        f"({readable(size)} and more; {code}).",
         f"        Give the array a smaller size (global {name}[SIZE]) or lower -D MAXMAPENTRIES.",
     ]
-
-
-def _bytes(size: int) -> str:
-    """A size as people write it."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 10_000:
-            return f"{size} {unit}"
-        size //= 1000
-    return f"{size} GB"
 
 
 def _last_line(log: str) -> str:

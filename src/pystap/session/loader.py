@@ -23,6 +23,7 @@ from pystap.kernel.bpf import F_SLEEPABLE, BpfError
 from pystap.kernel.maps import Map, create_map
 from pystap.kernel.programs import Program, kernel_btf_object, load_btf, load_program
 from pystap.kernel.ringbuf import RingBuffer
+from pystap.session.memory import check_memory
 
 _LD_IMM64_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
 _LD_IMM64_MAP_VALUE = 2  # BPF_PSEUDO_MAP_VALUE
@@ -57,7 +58,9 @@ class Loaded:
 
     def __init__(self, artifact: Artifact, cpus: int, buffer_bytes: int) -> None:
         """Create all maps.  ``cpus`` is the number of possible CPUs; ``buffer_bytes`` (a power
-        of two) sizes the ring buffer.  Raises :class:`LoadError`."""
+        of two) sizes the ring buffer.  Raises :class:`LoadError`, and
+        :class:`~pystap.session.memory.OutOfBounds` before anything is created."""
+        check_memory(artifact, cpus, cpus * LEVELS, buffer_bytes)
         self.artifact = artifact
         self.maps: list[Map] = []
         self.programs: list[Program] = []

@@ -45,6 +45,7 @@ class Output:
     ) -> None:
         from pystap.output.consumer import Consumer
 
+        self.fd = fd
         self._artifact = artifact
         self._ring = ring
         self._quiet = quiet_warnings
@@ -93,10 +94,9 @@ class Output:
         from pystap.output.records import ErrorItem, SystemItem, WarnItem
 
         if isinstance(item, ErrorItem):
-            if not self._artifact.suppress_handler_errors:
-                from pystap.session.errors import runtime_error
+            from pystap.session.errors import runtime_error
 
-                self.complain(runtime_error(item, self._artifact))
+            self.complain(runtime_error(item, self._artifact))
         elif isinstance(item, WarnItem):
             if not self._quiet:
                 self.complain("WARNING: " + item.text.decode("latin-1"))

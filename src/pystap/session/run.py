@@ -17,6 +17,8 @@ from pystap.backend.bpf.artifact import (
     CONTROL_UNWATCHED,
     LEVEL_SESSION,
     LEVELS,
+    LOCK_SKIPPED,
+    LOCK_STRIDE,
     STATE_ERROR,
     STATE_RUNNING,
     STATE_STARTING,
@@ -78,6 +80,7 @@ class Session:
         self.signals = Signals()
         self._runs: dict[int, TestRun] = {}  # program index -> prepared run
         self._attached: list[Attached] = []
+        self._armed_in = 0  # ns that loading and attaching took
         self._timers = TimerQueue([], self._run_program)
         fill_control(loaded, target, hz)
         loaded.control[CONTROL_HELD] = int(command is not None)
@@ -105,6 +108,7 @@ class Session:
 
     def _prepare(self) -> None:
         """Load everything, attach all but the handlers the session runs itself."""
+        begun = time.monotonic_ns()
         slow: list[tuple[Timer, int]] = []
         for index, spec in enumerate(self.artifact.programs):
             program = self.loaded.load(spec)
@@ -117,6 +121,7 @@ class Session:
                 attached = attach_program(self.artifact, spec, program, self._not_attached)
                 self._attached.append(attached)
         self._timers = TimerQueue(slow, self._run_program)
+        self._armed_in = time.monotonic_ns() - begun
 
     def _not_attached(self, probe: int, error: OSError) -> None:
         """A kernel function that could not be probed is left out, and said so."""
@@ -227,8 +232,12 @@ class Session:
         return bool(poll.poll(0))
 
     def _check_skips(self) -> None:
-        limit = self.artifact.maxskipped
-        if self.artifact.suppress_handler_errors or self._skipped() <= limit:
+        if self.artifact.suppress_handler_errors:
+            return
+        skipped = self._sum(CONTEXT_SKIP_LOCK)
+        if not self.artifact.interruptible:
+            skipped += self._sum(CONTEXT_SKIP_REENTRANT)
+        if skipped <= self.artifact.maxskipped:
             return
         self.output.complain(
             "ERROR: Skipped too many probes, check MAXSKIPPED or try again with stap -t for "
@@ -247,12 +256,18 @@ class Session:
         self._run_events("end")
         self._run_events("error")
         self.output.finish()
+        if self.artifact.timing:
+            from pystap.session.report import print_report
+
+            print_report(self.artifact, self.loaded, self.output.fd, self._armed_in)
         if self.command is not None:
             self.command.finish()
             complaint = self.command.complaint()
             if complaint:
                 self.output.complain(f"WARNING: {complaint}")
         self._summary()
+        if self.artifact.timing:
+            self._tell_skips()
         return 1 if self._state() == STATE_ERROR else 0
 
     def _detach(self) -> None:
@@ -286,6 +301,21 @@ class Session:
             self.output.complain(
                 f"WARNING: {unwatched} processes or threads were not watched: there were too many."
             )
+
+    def _tell_skips(self) -> None:
+        """Why handlers were skipped."""
+        locks = self.loaded.by_role.get("locks")
+        if locks is not None:
+            words = locks.mmap(writable=False).view.cast("Q")
+            for slot, name in enumerate(self.artifact.locks):
+                count = words[slot * LOCK_STRIDE // 8 + LOCK_SKIPPED]
+                if count:
+                    self.output.complain(
+                        f"WARNING: Skipped due to global '{name}' lock timeout: {count}"
+                    )
+        reentrant = self._sum(CONTEXT_SKIP_REENTRANT) + self._missed()
+        if reentrant:
+            self.output.complain(f"WARNING: Skipped due to reentrancy: {reentrant}")
 
     def _skipped(self) -> int:
         return self._sum(CONTEXT_SKIP_REENTRANT) + self._sum(CONTEXT_SKIP_LOCK)

@@ -51,13 +51,23 @@ LEVEL_NONE: Final = 3  # in records only: of a handler that runs without context
 LOCK_STRIDE: Final = 64
 LOCK_STATE: Final = 0  # word: 0 free, > 0 readers, < 0 updaters, the least number: a writer
 LOCK_SKIPPED: Final = 1  # word: handlers skipped because it could not be had
+LOCK_CONTENDED: Final = 2  # word: how often it was not free at once, counted for the report only
+
+# The "hits" map: for each probe and CPU, words of the report.  All times are in nanoseconds.
+HITS_COUNT: Final = 0
+HITS_SUM: Final = 1
+HITS_MIN: Final = 2  # complement
+HITS_MAX: Final = 3
+HITS_MEAN: Final = 4
+HITS_M2: Final = 5  # sum of squared deviations
+HITS_WORDS: Final = 6
 
 
 class MapSpec(NamedTuple):
     """A map to create.  ``role`` is "control", "context", "output" (the ring buffer),
-    "rodata", "locks", "stats" (per-probe statistics) or "global:NAME"; ``content`` fills element
-    0; a ``max_entries`` of 0 on "context" stands for cpus x LEVELS and on "output" for the buffer
-    size the session chooses."""
+    "rodata", "locks", "hits" (of each probe, for the report) or "global:NAME"; ``content`` fills
+    element 0; a ``max_entries`` of 0 on "context" stands for cpus x LEVELS and on "output" for
+    the buffer size the session chooses."""
 
     name: str
     role: str
@@ -128,3 +138,7 @@ class Artifact(NamedTuple):
     locks: tuple[str, ...] = ()  # names of the globals that have one, by slot
     hist_width: int = 50  # of printed histograms: longest bar
     hist_elision: int = 2  # zero rows kept beside others, -1 for all
+    interruptible: bool = True  # hits skipped for reentrancy do not count against maxskipped
+    timing: str = ""  # the report at the end, see Limits
+    force_tty: bool = False  # it goes to standard output whatever that is
+    maxmemory: int = 0  # kB of all maps, 0 without limit

@@ -8,6 +8,7 @@ from pystap.backend.bpf.analysis import Analysis
 from pystap.backend.bpf.artifact import Artifact, GlobalInfo, ProgramSpec
 from pystap.backend.bpf.attachments import Entry, emit_programs
 from pystap.backend.bpf.stack import Misfit, extent
+from pystap.backend.bpf.timing import hits_map
 from pystap.backend.bpf.unit import Unit
 from pystap.backend.llvm import guarded
 from pystap.backend.llvm.object import RODATA, BpfObject, LinkedProgram
@@ -43,6 +44,8 @@ def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifa
     unit = Unit(module, kernel, Analysis(module, deep=deep))
     unit.context_map()
     unit.output_map()  # a session always has one, whatever handlers print
+    if module.limits.timing:
+        hits_map(unit)
     entries = emit_programs(unit)
     for late in unit.late:  # may grow meanwhile
         late()
@@ -63,6 +66,10 @@ def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifa
         unit.lock_names(),
         module.limits.hist_width,
         module.limits.hist_elision,
+        module.limits.interruptible,
+        module.limits.timing,
+        module.limits.force_tty,
+        module.limits.maxmemory,
     )
     return artifact, misfit
 

@@ -86,7 +86,7 @@ def report(unit: Unit) -> str:
     """The run-time function that reports the uncaught error of a context; takes its index.
 
     It counts the error, appends an error item to the output, and turns the session off when there
-    were too many errors.
+    were too many errors.  Gives 1 when the handler was skipped instead.
     """
     return unit.function("error_report", ["index"], lambda b: _emit_report(unit, b))
 
@@ -102,20 +102,22 @@ def _emit_report(unit: Unit, b: FunctionBuilder) -> None:
         with b.if_(error.eq(layout.ERROR_SKIP)):
             skipped = b.at(context, layout.SKIP_LOCK)
             b.atomic_rmw("add", skipped, 1, order="monotonic")
+            b.ret(1)
         b.ret(0)
     s.set_header(layout.ERRORS, s.header(layout.ERRORS) + 1)
     if unit.limits.suppress_handler_errors:
         b.ret(0)
         return
     before = b.atomic_rmw("add", s.control(CONTROL_ERRORS), 1)
-    _emit_item(s, error)
+    emit_item(s, error)
     s.set_header(layout.WAKE, 1)
     with b.if_(before.uge(unit.limits.maxerrors)):
         b.store(STATE_ERROR, s.control(CONTROL_STATE), volatile=True)
     b.ret(0)
 
 
-def _emit_item(s: Scope, error: Value) -> None:
+def emit_item(s: Scope, error: Value) -> None:
+    """Append the item of an error, described by the context's header, to the output."""
     from pystap.backend.bpf import output
 
     b = s.b

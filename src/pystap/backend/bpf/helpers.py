@@ -51,6 +51,7 @@ E2BIG: Final = -7
 MAP_HASH: Final = 1
 MAP_ARRAY: Final = 2
 MAP_PERCPU_HASH: Final = 5
+MAP_PERCPU_ARRAY: Final = 6
 MAP_RINGBUF: Final = 27
 F_NO_PREALLOC: Final = 1 << 0
 F_RDONLY_PROG: Final = 1 << 7

@@ -7,7 +7,7 @@ cannot have a lock at once spins for a bounded time; then the handler is skipped
 from __future__ import annotations
 
 from pystap.backend.bpf import emit, helpers, layout
-from pystap.backend.bpf.artifact import LEVELS, LOCK_SKIPPED, LOCK_STRIDE
+from pystap.backend.bpf.artifact import LEVELS, LOCK_CONTENDED, LOCK_SKIPPED, LOCK_STRIDE
 from pystap.backend.bpf.errors import raise_uncatchable
 from pystap.backend.bpf.loops import run_loop
 from pystap.ir import ops
@@ -97,14 +97,20 @@ def _emit_slow(u: Unit, b: FunctionBuilder) -> None:
     s.set_header(_RESULT, 0)
     s.set_header(_SLOT, slot)
     s.set_header(_MODE, mode)
+    if u.limits.timing:
+        _count(b, _address(s, slot), LOCK_CONTENDED)
     limit = u.limits.maxtrylock * u.limits.trylockdelay * 1000
     s.set_header(_DEADLINE, b.helper(helpers.KTIME_GET_NS, "i64") + limit)
     with b.if_(_held_below(s, index, slot) ^ 1):
         run_loop(s, helpers.MAX_LOOPS, _spin, "spin")
     with b.if_(s.header(_RESULT).eq(0)):
-        where = b.at(_address(s, slot), 8 * LOCK_SKIPPED)
-        b.atomic_rmw("add", where, 1, order="monotonic")
+        _count(b, _address(s, slot), LOCK_SKIPPED)
     b.ret(s.header(_RESULT))
+
+
+def _count(b: FunctionBuilder, lock: Value, word: int) -> None:
+    """Add one to a word of a lock."""
+    b.atomic_rmw("add", b.at(lock, 8 * word), 1, order="monotonic")
 
 
 def _held_below(s: Scope, index: Value, slot: Value) -> Value:

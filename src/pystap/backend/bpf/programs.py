@@ -9,6 +9,7 @@ from pystap.backend.bpf.errors import report
 from pystap.backend.bpf.expressions import condition
 from pystap.backend.bpf.scope import Body, NeedsContext, Scope
 from pystap.backend.bpf.statements import clear_local
+from pystap.backend.bpf.timing import Stopwatch
 from pystap.backend.bpf.unit import control_word
 from pystap.backend.llvm.object import MAGIC_CALL
 from pystap.typing import TYPE_CHECKING, Final
@@ -92,7 +93,7 @@ def emit_handler(
 
     ``index`` is the probe's; control goes on behind.
     """
-    if level != LEVEL_SESSION:
+    if level != LEVEL_SESSION and not unit.limits.timing:
         name = light_function(unit, kind, probe, level)
         if name:
             b.call(name, event, index)
@@ -107,27 +108,36 @@ def emit_handler(
     if unit.tracks_nesting:
         b.store(0, context, layout.NESTING)
     s = Scope(unit, Body(unit.frame(unit.fresh(b.name)), counts), b, context, level)
+    watch = Stopwatch(s, probe, loops=counts)
+    watch.start(s)
     capture(s, Event(kind, b, event), unit.analysis.facts(handler).captured)
     if unit.module.regexes:
         from pystap.backend.bpf.matching import forget
 
         forget(s)
+    ran = b.var("i64", 0) if unit.limits.timing else None
     failed, back, gone = s.new_exit("error"), s.new_exit("return"), s.new_exit("next")
     if probe.condition >= 0:
         s.leave_if(condition(s, unit.module.conditions[probe.condition]) ^ 1, "return")
     for var in handler.locals:
         clear_local(s, var)
-    emit.statements(s, handler.body)
+    if ran is not None:
+        ran.set(1)
+    if unit.limits.timing != "hits":
+        emit.statements(s, handler.body)
     b.jump(back.label)
     if failed.used:
         b.place(failed.label)
-        b.call(report(unit), s.header(layout.INDEX))
+        skipped = b.call(report(unit), s.header(layout.INDEX))
+        if ran is not None:
+            ran.set(skipped ^ 1)
         b.jump(back.label)
     b.place(gone.label)
     b.jump(back.label)
     b.place(back.label)
     if failed.used or unit.analysis.facts(handler).prints:
         output.flush(s)
+    watch.stop(s, ran.get() if ran is not None else None)
     s.release_store(context)
     b.jump(done)
     b.place(done)
