@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stap import BpfObjects, stap, started, wait_for
+from stap import STAP, BpfObjects, stap, started, wait_for
 
 ACTOR_SOURCE = Path(__file__).parent / "data" / "actor.c"
 # Timers run when everything else does: what happens after this line is seen.
@@ -401,3 +401,20 @@ def test_nothing_is_left(actor: Path, tmp_path: Path) -> None:
         s.process.kill()
         s.process.wait()
     wait_for(lambda: not objects.alive())
+
+
+@pytest.mark.parametrize("upper", ["", "mount -t tmpfs upper upper"], ids=["one", "two"])
+def test_program_on_stacked_file_systems(built: Path, tmp_path: Path, upper: str) -> None:
+    """Both layers on one file system, or on two: overlayfs then numbers files otherwise."""
+    (tmp_path / "lower").mkdir()
+    copy(built, tmp_path / "lower" / "pystap-actor")
+    script = "probe process(@1).%s { println(pp()) }"
+    both = " ".join(script % edge for edge in ("begin", "end"))
+    commands = f"""
+        cd {tmp_path} && mkdir upper merged && {upper or ":"} && mkdir upper/files upper/work &&
+        mount -t overlay -o lowerdir=lower,upperdir=upper/files,workdir=upper/work m merged &&
+        {STAP} -e '{both}' -c '{tmp_path}/merged/pystap-actor' {tmp_path}/merged/pystap-actor
+    """
+    done = subprocess.run(["unshare", "-m", "sh", "-c", commands], capture_output=True, text=True)
+    point = f'process("{tmp_path}/merged/pystap-actor")'
+    assert (done.stdout, done.stderr) == (f"{point}.begin\n{point}.end\n", "")

@@ -148,6 +148,36 @@ def maps(pid: int) -> list[MapEntry]:
     return [_map_entry(pid, line) for line in _read(pid, "maps").split("\n") if line]
 
 
+def file_identity(path: str) -> tuple[int, int]:
+    """Numbers of a file's inode and of its device (dev_t of the kernel: major << 20 | minor), as
+    a ``struct file`` shows both to the kernel; stat(2) may tell others.
+
+    Raises OSError for a file that cannot be looked at.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        number = os.fstat(descriptor).st_dev
+        device = os.major(number) << 20 | os.minor(number)
+        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+            lines = [line.partition(":") for line in file]
+    finally:
+        os.close(descriptor)
+    found = {name: text.strip() for name, _, text in lines}
+    # A file of another mount namespace is on no mount of ours: what stat(2) says must do.
+    return int(found["ino"]), _mounted_device(found["mnt_id"]) or device
+
+
+def _mounted_device(mount: str) -> int:
+    """Device of a mounted file system, 0 for a mount that is not in our namespace."""
+    with open("/proc/self/mountinfo", encoding="latin-1", newline="\n") as file:
+        for line in file:
+            number, _, device, _ = line.split(" ", 3)
+            if number == mount:
+                major, _, minor = device.partition(":")
+                return int(major) << 20 | int(minor)
+    return 0
+
+
 def _map_entry(pid: int, line: str) -> MapEntry:
     """``7f00-7f10 r-xp 00001000 fe:00 1234    /usr/lib/x.so (deleted)``"""
     span, permissions, offset, device, inode, *path = line.split(None, 5)

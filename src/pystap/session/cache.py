@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.artifact import Artifact
     from pystap.options import Options
 
+    Stamp = tuple[int, int, int, int]
+
 _LIMIT_MB = 256
 _FORMAT = b"pystap artifact 1\n"
 
@@ -30,7 +32,7 @@ class Entry:
         artifact: Artifact,
         warnings: list[str],
         counts: tuple[int, int, int, int],
-        files: dict[str, tuple[int, int, int]],
+        files: dict[str, Stamp],
     ) -> None:
         self.artifact = artifact
         self.warnings = warnings
@@ -142,16 +144,16 @@ def clean() -> int:
     return count
 
 
-def stamp(path: str) -> tuple[int, int, int]:
+def stamp(path: str) -> Stamp:
     """Identity of a file's content as far as stat(2) tells; zeros when absent."""
     try:
         info = os.stat(path)
     except OSError:
-        return (0, 0, 0)
-    return (info.st_mtime_ns, info.st_size, info.st_ino)
+        return (0, 0, 0, 0)
+    return (info.st_mtime_ns, info.st_size, info.st_ino, info.st_dev)
 
 
-def stamps(paths: Iterable[str]) -> dict[str, tuple[int, int, int]]:
+def stamps(paths: Iterable[str]) -> dict[str, Stamp]:
     """Stamps of several files."""
     return {path: stamp(path) for path in paths}
 

@@ -29,7 +29,7 @@ from pystap.backend.bpf.process_table import (
     Table,
     Watched,
     descends,
-    identities,
+    identity,
     watched,
 )
 from pystap.backend.bpf.programs import emit_handler
@@ -96,7 +96,7 @@ def _group(unit: Unit, edge: str) -> list[_Group]:
     for index, probe in enumerate(unit.module.probes):
         if not isinstance(probe.attach, ProcessEvent) or probe.attach.edge != edge:
             continue
-        known = set(identities(probe.attach.path)) if probe.attach.path else set()
+        known = {identity(probe.attach.path)} if probe.attach.path else set()
         for group in groups:
             same = (group.probe.handler, group.probe.condition) == (probe.handler, probe.condition)
             if same and known and group.identities and not known & group.identities:
@@ -152,10 +152,7 @@ class _Emission:
     def _fits(self, event: ProcessEvent, who: Subject) -> Value:
         b = self.b
         if event.path:
-            fits = b.const("i1", 0)
-            for program in identities(event.path):
-                fits = fits | self.table.runs(who, program)
-            return fits
+            return self.table.runs(who, identity(event.path))
         if event.pid:
             return who.tgid.eq(event.pid)
         return who.target.ne(0) if event.target_only else b.const("i1", 1)

@@ -68,7 +68,7 @@ class Subject(NamedTuple):
 def watched(module: Module) -> Watched:
     """What the probes and handlers of a module need in the table."""
     events = [p.attach for p in module.probes if isinstance(p.attach, ProcessEvent)]
-    programs = {i: None for e in events if e.path for i in identities(e.path)}
+    programs = {identity(e.path): None for e in events if e.path}
     return Watched(
         any(not (e.path or e.pid or e.target_only) for e in events),
         _needs_target(module),
@@ -88,38 +88,18 @@ def _needs_target(module: Module) -> bool:
     )
 
 
-def identities(path: str) -> tuple[Identity, ...]:
-    """How processes that run a file may show it.
+def identity(path: str) -> Identity:
+    """How a process that runs a file shows it.
 
-    stat(2) and the kernel disagree about devices of some file systems (btrfs, overlayfs); what a
-    mapping of the file shows is how the kernel sees it.  Raises :class:`CompileError`.
+    stat(2) tells another device than the kernel itself uses on some file systems (btrfs,
+    overlayfs).  Raises :class:`CompileError`.
     """
-    import os
+    from pystap.kernel.procs import file_identity
 
     try:
-        info = os.stat(path)
-        shown = _mapped(path) if info.st_size else None
+        return Identity(*file_identity(path))
     except OSError as error:
         raise CompileError(f"cannot look at the program '{path}': {error.strerror}") from error
-    known = Identity(info.st_ino, os.major(info.st_dev) << 20 | os.minor(info.st_dev))
-    return (known,) if shown in (None, known) else (known, shown)
-
-
-def _mapped(path: str) -> Identity | None:
-    """Identity of a file by this process' memory map."""
-    import mmap
-    import os
-
-    from pystap.kernel.procs import maps
-
-    with open(path, "rb") as file:
-        before = {entry.start for entry in maps(os.getpid())}
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
-            for entry in maps(os.getpid()):
-                if entry.start not in before and entry.path:
-                    major, _, minor = entry.device.partition(":")
-                    return Identity(entry.inode, int(major, 16) << 20 | int(minor, 16))
-    return None
 
 
 class Table:
