@@ -2,7 +2,7 @@
 STAP := .venv/bin/stap
 PY := .venv/bin/python
 
-.PHONY: setup demo test fuzz bench lint clean
+.PHONY: setup demo test fuzz fuzz-parser bench lint clean
 
 setup: .venv/.ready
 
@@ -23,6 +23,11 @@ test: setup
 N := 200
 fuzz: setup
 	$(PY) -m tests.fuzz $(N) $(SEED)
+
+# N damaged scripts through the front end; with COVERAGE=1 guided by what they reach
+fuzz-parser: setup
+	$(if $(COVERAGE),$(PY) -m pip install -q -e '.[fuzz]')
+	$(PY) -m tests.fuzz_parser $(if $(COVERAGE),--coverage) $(N) $(SEED)
 
 bench: setup
 	sh tools/install_peers.sh

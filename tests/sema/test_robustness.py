@@ -110,3 +110,13 @@ def test_many_probes_and_variables(tmp_path: Path) -> None:
     program = Session(tmp_path, Options()).analyze("\n".join(lines))
     assert program is not None
     assert (len(program.globals), len(program.functions), len(program.probes)) == (300,) * 3
+
+
+@pytest.mark.parametrize("first", ["begin", "nothing ?"])
+def test_aliases_that_multiply(first: str, tmp_path: Path) -> None:
+    lines = [f"probe p0 = {first} {{ }}"]
+    lines += [f"probe p{n + 1} = p{n} ?, p{n} ? {{ x{n} = 1 }}" for n in range(60)]
+    session = Session(tmp_path, Options())
+    assert session.analyze("\n".join([*lines, "probe p60 ? { println(1) }"])) is None
+    found = [d.message for d in session.diags.errors]
+    assert found == ["aliases lead to more than 10000 other aliases"]

@@ -10,7 +10,7 @@ from pystap.lang.visit import clone, iter_children, transform, walk
 from pystap.probes.base import Context, Match
 from pystap.sema.fold import number
 from pystap.sema.functions import find_functions, is_contextual
-from pystap.sema.points import Found, resolve_points
+from pystap.sema.points import MOST_OPENINGS, Found, TooManyOpeningsError, resolve_points
 from pystap.sema.program import DerivedProbe
 from pystap.sema.targets import CONTEXTUAL_OPERATORS, TargetExpander
 from pystap.sema.work import Alias, Body, Work
@@ -29,7 +29,12 @@ def derive_probes(work: Work) -> None:
             )
             work.diags.add(outer)
 
-        found = resolve_points(work, definition.points, report)
+        try:
+            found = resolve_points(work, definition.points, report)
+        except TooManyOpeningsError:
+            message = f"aliases lead to more than {MOST_OPENINGS} other aliases"
+            work.error(message, definition.points[0].tok)
+            continue
         groups = _groups(work, definition, found)
         for group in groups:
             where = group[0].match.points[0][0] if len(groups) > 1 else ""

@@ -15,7 +15,14 @@ from pystap.probes.base import Family, Match
 from pystap.records import dataclass
 from pystap.sema.aliases import AliasUse, alias_names, find_aliases, has_wildcard
 from pystap.sema.work import Alias, Work, home
-from pystap.typing import NamedTuple
+from pystap.typing import Final, NamedTuple
+
+# Aliases of aliases multiply: a bound on how many one probe definition may open.
+MOST_OPENINGS: Final = 10_000
+
+
+class TooManyOpeningsError(Exception):
+    """More aliases were opened for one probe definition than ``MOST_OPENINGS``."""
 
 
 class Way(NamedTuple):
@@ -45,8 +52,10 @@ def resolve_points(
 
     ``report`` is called for each point that is neither optional nor resolves (without it, the
     first such error is raised).  Points after a sufficient one (``!``) that resolved are not
-    looked at.
+    looked at.  Raises ``TooManyOpeningsError``, whether points are optional or not.
     """
+    if way is None:
+        work.openings = 0
     found: list[Found] = []
     for point in points:
         try:
@@ -138,6 +147,9 @@ def _arrive(match: Match, way: Way, point: ast.ProbePoint) -> Found:
 
 def _open_alias(work: Work, point: ast.ProbePoint, way: Way, use: AliasUse) -> list[Found]:
     """Matches of the points an alias stands for."""
+    work.openings += 1
+    if work.openings > MOST_OPENINGS:
+        raise TooManyOpeningsError
     inner = way._replace(names=(*way.names, use.text), aliases=(*way.aliases, use.alias))
     points = [_with_suffix(p, use.suffix) for p in use.alias.definition.points]
     found = resolve_points(work, points, None, inner)

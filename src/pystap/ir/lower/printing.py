@@ -34,7 +34,9 @@ def effect_of_print(frame: Frame, expr: ast.Print) -> list[ops.Stmt]:
 
 
 def value_of_print(frame: Frame, expr: ast.Print) -> ops.Expr:
-    """A call of the ``sprint`` family."""
+    """A call of the ``sprint`` family, or one that prints and has the value 0."""
+    if expr.name[0] != "s":
+        return ops.Seq(effect_of_print(frame, expr), ops.Const(0))
     if expr.args and isinstance(expr.args[0], ast.Histogram):
         hist = expr.args[0]
         stat, keys = lower_expr.stat_of(frame, hist.stat)
