@@ -70,6 +70,22 @@ def test_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["%4097d", "%-99999s", "%.4097x", "%4097m", "%" + "9" * 9999 + "d", "%5000%d"]
+)
+def test_fields_too_wide(text: str) -> None:
+    with pytest.raises(FormatError):
+        parse_format(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["%4096d", "%.4096x", "%.4097s", "%.9999M", "%" + "0" * 9999 + "d"]
+)
+def test_fields_just_wide_enough(text: str) -> None:
+    (directive,) = parse_format(text).directives
+    assert directive.conv == text[-1]
+
+
+@pytest.mark.parametrize(
     ("text", "record", "script"),
     [
         ("none %%", "", ""),

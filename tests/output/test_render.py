@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pystap.output.formats import Directive, Format
+from pystap.output.formats import MAX_FIELD, Directive, Format
 from pystap.output.formatspec import parse_format
-from pystap.output.render import MAX_FIELD, Argument, escape, render
+from pystap.output.render import Argument, escape, render
 
 CASES: list[tuple[str, list[Argument], bytes]] = [
     ("%d %d", [0, -1], b"0 -1"),
@@ -53,8 +53,9 @@ CASES: list[tuple[str, list[Argument], bytes]] = [
     ("[%M|%.2M|%8M|%-8M]", [b"\x00\xff"] * 4, b"[00ff|00ff|    00ff|00ff    ]"),
     ("%#m%#M", [b"a", b"a"], b"a61"),
     ("100%% \xe4", [], b"100% \xe4"),
-    ("%99999d", [1], b" " * (MAX_FIELD - 1) + b"1"),
-    ("%.99999d", [1], b"0" * (MAX_FIELD - 1) + b"1"),
+    ("%4096d", [1], b" " * (MAX_FIELD - 1) + b"1"),
+    ("%.*d", [99999, 1], b"0" * (MAX_FIELD - 1) + b"1"),
+    ("%.99999999999s|", [b"ab"], b"ab|"),
     ("%*d", [1 << 62, 1], b" " * (MAX_FIELD - 1) + b"1"),
     ("%*d", [-(1 << 63), 1], b"1" + b" " * (MAX_FIELD - 1)),
 ]

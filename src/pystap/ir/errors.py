@@ -24,6 +24,7 @@ USER_READ_FAULT: Final = "user read fault at %016x"
 KERNEL_WRITE_FAULT: Final = "kernel write fault at %016x"
 USER_WRITE_FAULT: Final = "user write fault at %016x"
 MEMORY_DUMP_SIZE: Final = "%d is too many bytes for a memory dump"
+FIELD_SIZE: Final = "%d is too many bytes for a printed field"
 
 STRING_INDEX: Final = "invalid string index"
 MATCH_FAILED: Final = "Attempted to get subexpression from failed match"

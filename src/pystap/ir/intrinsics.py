@@ -55,6 +55,10 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "returnval": IntrinsicInfo((), _L, needs="regs"),
     "funcarg": IntrinsicInfo((_L,), _L, needs="regs"),  # integer argument by calling convention
     "reg": IntrinsicInfo((_L,), _L, needs="regs"),  # register by DWARF number
+    "stack_frame": IntrinsicInfo((_L,), _L),  # address in a kernel stack frame, 0 for none
+    # name of the kernel function at an address, and name+offset/size; " [module]" behind
+    "kernel_symbol": IntrinsicInfo((_L,), _S, bound=256),
+    "kernel_symbol_data": IntrinsicInfo((_L,), _S, bound=256),
     "target": IntrinsicInfo((), _L),
     "in_target": IntrinsicInfo((), _L),  # current task is target() or a descendant
     "module_name": IntrinsicInfo((), _S, bound=64),
@@ -85,6 +89,8 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     # raw bytes (may hold NULs) for the m and M directives: address, count
     "kernel_bytes": IntrinsicInfo((_L, _L), _S, fallible=True),
     "user_bytes": IntrinsicInfo((_L, _L), _S, fallible=True),
+    # a width or precision and the least it may be; from MAX_FIELD on it raises FIELD_SIZE
+    "field_size": IntrinsicInfo((_L, _L), _L, fallible=True),
     # sizes 1 2 4 8 read without a run-time error: address, size -> unsigned or default (third)
     "kernel_read_or": IntrinsicInfo((_L, _L, _L), _L),
     "user_read_or": IntrinsicInfo((_L, _L, _L), _L, needs="user"),

@@ -22,6 +22,7 @@ ITEM_WARN: Final = 0xFFFF_0002  # warn("..."): one string
 ITEM_EXIT: Final = 0xFFFF_0003  # exit() was called: no arguments
 ITEM_SYSTEM: Final = 0xFFFF_0004  # system("..."): one string
 ITEM_SYMBOL: Final = 0xFFFF_0005  # text made in user space from an address; see records
+MAX_FIELD: Final = 4096  # bytes: the widest field, and the most digits a precision asks for
 STAR: Final = -1  # width or precision taken from a preceding argument
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pystap.output.formats import STAR, Directive, Format
+from pystap.output.formats import MAX_FIELD, STAR, Directive, Format
 from pystap.typing import Final
 
 LONG: Final = "l"
@@ -13,6 +13,8 @@ _FLAGS: Final = "-+ #0"
 _DIGITS: Final = "0123456789"
 _CONVERSIONS: Final = "diuoxXpcsbmM"
 _STRING_CONVERSIONS: Final = ("s", "m", "M")
+_MOST_DIGITS: Final = 18  # of a number, which is more than enough
+_LONGEST: Final = 0x7FFF_FFFF  # no string is longer
 _BAD: Final = "invalid or missing conversion specifier"
 
 
@@ -74,7 +76,17 @@ def _parse_directive(text: str, start: int) -> tuple[Directive, int]:
         raise FormatError(_BAD, start)
     if conversion == "i":
         conversion = "d"
+    if conversion == "s" and precision is not None:
+        precision = min(precision, _LONGEST)
+    if _widest(width, precision, conversion) > MAX_FIELD:
+        raise FormatError(f"field of more than {MAX_FIELD} bytes", start)
     return Directive(conversion, "", flag, width, precision), at + 1
+
+
+def _widest(width: int | None, precision: int | None, conversion: str) -> int:
+    """The bytes that a directive asks for; a precision of a string only cuts."""
+    digits = 0 if conversion in _STRING_CONVERSIONS else precision or 0
+    return max(width or 0, digits)
 
 
 def _parse_number(text: str, at: int) -> tuple[int | None, int]:
@@ -84,7 +96,8 @@ def _parse_number(text: str, at: int) -> tuple[int | None, int]:
     end = at
     while end < len(text) and text[end] in _DIGITS:
         end += 1
-    return (int(text[at:end]) if end > at else None), end
+    digits = text[at:end].lstrip("0")[:_MOST_DIGITS] or "0"
+    return (int(digits) if end > at else None), end
 
 
 def directive_kinds(directive: Directive) -> str:

@@ -8,8 +8,7 @@ import struct
 
 import pystap
 from pystap.output import native_abi as abi
-from pystap.output.formats import STAR, Directive, Format
-from pystap.output.render import MAX_FIELD
+from pystap.output.formats import MAX_FIELD, STAR, Directive, Format
 from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pystap.backend.llvm.builder import FunctionBuilder, Module, Value
 from pystap.output import native_abi as abi
+from pystap.output.formats import MAX_FIELD
 from pystap.output.native_text import SLACK, copy_text, count_bit_digits, digit_table
-from pystap.output.render import MAX_FIELD
 from pystap.typing import Final
 
 _SPACE, _ZERO = ord(" "), ord("0")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from pystap.output.formats import STAR, Directive, Format
+from pystap.output.formats import MAX_FIELD, STAR, Directive, Format
 from pystap.output.formatspec import argument_kinds
 from pystap.output.records import RecordError, values
-from pystap.output.render import MAX_FIELD, render
+from pystap.output.render import render
 from pystap.typing import Final, TypeAlias
 
 Plan: TypeAlias = Callable[[bytes, int, int], bytes]

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pystap.output import histogram
-from pystap.output.formats import STAR, Directive, Format
+from pystap.output.formats import MAX_FIELD, STAR, Directive, Format
 from pystap.typing import Final, TypeAlias
 
 Argument: TypeAlias = int | bytes | Sequence[int]
 
-MAX_FIELD: Final = 4096  # widths and integer precisions are cut to this many bytes
 _MASK: Final = (1 << 64) - 1
 _SIGN: Final = 1 << 63
 _ESCAPES: Final = {7: "a", 8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 92: "\\"}

@@ -13,7 +13,7 @@ from pystap.ir.lower import expr as lower_expr
 from pystap.ir.lower.scope import Frame
 from pystap.ir.types import Ty
 from pystap.lang import ast
-from pystap.output.formats import STAR, Directive, Format
+from pystap.output.formats import MAX_FIELD, STAR, Directive, Format
 from pystap.output.formatspec import FormatError, parse_format
 from pystap.typing import Final
 
@@ -99,17 +99,25 @@ class _Pieces:
         """Take the width and precision that arguments give; constant ones go into the format."""
         if d.width == STAR:
             width = lower_expr.value(self.frame, next(args))
-            if isinstance(width, ops.Const) and width.value >= 0:
+            if isinstance(width, ops.Const) and 0 <= width.value <= MAX_FIELD:
                 d = d._replace(width=width.value)
             else:
-                self.args.append(width)
+                self.args.append(self._checked(width, -MAX_FIELD))
         if d.precision == STAR:
             precision = lower_expr.value(self.frame, next(args))
-            if isinstance(precision, ops.Const):
+            if isinstance(precision, ops.Const) and precision.value <= MAX_FIELD:
                 d = d._replace(precision=precision.value if precision.value >= 0 else None)
-            else:
+            elif d.conv == "s":
                 self.args.append(precision)
+            else:
+                self.args.append(self._checked(precision, -(1 << 63)))
         return d
+
+    def _checked(self, size: ops.Expr, least: int) -> ops.Expr:
+        """A width or precision; one that no field has is a run-time error."""
+        if isinstance(size, ops.Const) and least <= size.value <= MAX_FIELD:
+            return size
+        return ops.Intrinsic("field_size", [size, ops.Const(least)], self.pos)
 
     def _dump(self, d: Directive, args: Iterator[ast.Expr]) -> None:
         """``%m`` and ``%M``: the bytes are read here and printed like a string."""

@@ -19,10 +19,11 @@ _STRINGS: Final[dict[str, Any]] = {}
 
 # Where an intrinsic is; any other is in one of the small files.
 _TOPICS: Final = {
+    "stack": "stack_frame kernel_symbol kernel_symbol_data",
     "syscalls": "syscall_name syscall_argstr syscall_retstr",
     "tables": "table_str table_num flags_str",
     "text_match": "matched ngroups",
-    "text_numbers": "isdigit strtol byte_str",
+    "text_numbers": "isdigit strtol byte_str field_size",
     "text_quote": "text_str text_strn kernel_string_quoted user_string_quoted "
     "kernel_buffer_quoted user_buffer_quoted",
     "text_replace": "str_replace",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pystap.backend.bpf import emit, layout, strings
+from pystap.backend.bpf.errors import raise_error
 from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.intrinsics.text_search import byte_at
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.strings import Room, copy, fill_zero
+from pystap.ir import errors
+from pystap.output.formats import MAX_FIELD
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -33,6 +36,14 @@ def _byte_str(s: Scope, e: ops.Intrinsic, room: Room) -> None:
     s.b.store(emit.long(s, e.args[0]) & 0xFF, room.ptr)
     if room.pad and room.size > 8:
         fill_zero(s, s.b.at(room.ptr, 8), room.size - 8)
+
+
+@long("field_size")
+def _field_size(s: Scope, e: ops.Intrinsic) -> Value:
+    size, least = (emit.long(s, arg) for arg in e.args)
+    with s.b.if_(s.b.either(size.slt(least), size.sgt(MAX_FIELD))):
+        raise_error(s, errors.FIELD_SIZE, e.pos, size)
+    return size
 
 
 @long("strtol")

@@ -8,6 +8,7 @@ from pystap.backend.reference.longs import wrap
 from pystap.backend.reference.state import Tokenizer
 from pystap.backend.reference.text import plain, quoted
 from pystap.ir import errors
+from pystap.output.formats import MAX_FIELD
 from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ def _isdigit(_context: Context, _op: Intrinsic, text: str) -> int:
 
 def _str_replace(_context: Context, _op: Intrinsic, text: str, old: str, new: str) -> str:
     return text.replace(old, new) if old else text
+
+
+def _field_size(context: Context, op: Intrinsic, size: int, least: int) -> int:
+    if not least <= size <= MAX_FIELD:
+        raise context.fault(errors.FIELD_SIZE % size, op.pos)
+    return size
 
 
 def _strtol(_context: Context, _op: Intrinsic, text: str, base: int) -> int:
@@ -110,6 +117,7 @@ IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     "isdigit": _isdigit,
     "str_replace": _str_replace,
     "strtol": _strtol,
+    "field_size": _field_size,
     "tokenize": _tokenize,
     "tokenize_next": _tokenize_next,
     "text_str": _text_str,
