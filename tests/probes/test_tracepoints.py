@@ -111,10 +111,6 @@ def test_numbered_arguments() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'kernel.function("vfs_read")',
-        'kernel.statement("*@x.c:1")',
-        'kprobe.function("vfs_read").return',
-        'module("ext4").function("x")',
         'procfs("x").read',
         'process("/bin/sh").mark("x")',
         "process.syscall",

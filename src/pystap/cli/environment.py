@@ -39,9 +39,11 @@ def make_probe_env(options: Options, diags: Diagnostics) -> ProbeEnv:
     """What probe families ask about the session."""
     from pystap.probes.base import ProbeEnv
 
+    btf = _btf_opener(index_directory())
     return ProbeEnv(
-        btf=_btf_opener(index_directory()),
+        btf=btf,
         diags=diags,
+        has_feature=_feature_reader(btf),
         guru=options.guru,
         target_command=options.cmd,
         target_pid=options.target_pid,
@@ -55,7 +57,7 @@ def kernel_facts(env: ProbeEnv) -> KernelFacts:
     from pystap.backend.bpf.facts import KernelFacts
     from pystap.kernel.cpu import possible_cpus
 
-    return KernelFacts(max(possible_cpus()) + 1, env.btf, _feature_reader(env.btf))
+    return KernelFacts(max(possible_cpus()) + 1, env.btf, env.has_feature)
 
 
 def index_directory() -> str:

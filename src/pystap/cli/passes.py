@@ -76,6 +76,8 @@ def translate(options: Options, name: str, text: str, report: PassReport) -> Ent
     if artifact is None:
         return 1
     report.end(4, f'compiled BPF into "{options.module_name or "stap"}.bo"', memory=False)
+    for note in artifact.notes:
+        report.say(4, note)
     return Entry(artifact, warnings, _counts(program), stamps(_files(front, artifact)))
 
 

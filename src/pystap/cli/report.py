@@ -52,6 +52,8 @@ class PassReport:
         """The lines of a translation found in the cache."""
         self.say(2, f"{analysis_text(entry.counts)}, cached.")
         self.say(4, "using cached BPF programs.")
+        for note in entry.artifact.notes:
+            self.say(4, note)
 
     def _elapsed(self) -> str:
         times = os.times()

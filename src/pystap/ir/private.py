@@ -5,8 +5,9 @@ on the same thread, and a thread runs one handler at a time: handlers of events 
 hit inside a handler is skipped.  The same holds for ``cpu()``.  So an array that all handlers
 access by single elements, with ``tid()`` (or ``cpu()``) in the same key part, needs no lock.
 Timers, profiles and perf events interrupt handlers of events, so they must not access it.
-Tracepoints fire on idle CPUs too, whose threads all have number 0, and events of processes may
-speak of another thread than the one they fire in: these may go by ``cpu()`` only.
+Tracepoints and functions of the kernel occur on idle CPUs too, whose threads all have number 0,
+and events of processes may speak of another thread than the one they fire in: these may go by
+``cpu()`` only.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
 from pystap.ir.types import Global, LocalVar
 from pystap.ir.walk import Node, blocks, operands, reachable, walk_body
-from pystap.probes.attach import ProcessEvent, SyscallEvent, Tracepoint, Uprobe
+from pystap.probes.attach import KernelFunction, ProcessEvent, SyscallEvent, Tracepoint, Uprobe
 from pystap.typing import Final, TypeAlias
 
 _NUMBERED: Final = (SyscallEvent, Uprobe)  # fire in threads with numbers of their own
-_BY_CPU: Final = (*_NUMBERED, Tracepoint, ProcessEvent)
+_BY_CPU: Final = (*_NUMBERED, Tracepoint, ProcessEvent, KernelFunction)
 
 _Columns: TypeAlias = frozenset[tuple[int, str]]  # key parts that name the owner, and how
 _Known: TypeAlias = dict[LocalVar, str]

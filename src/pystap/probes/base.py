@@ -37,6 +37,7 @@ class ProbeEnv:
 
 
 class Context(Protocol):
+    has_feature: Callable[[str], bool] | None = None  # of pystap.kernel.features
     """What the handlers of a match can see.
 
     Two matches with equal ``share_key`` see the same things in the same way: sema gives them one

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
 
 _MOST_NAMED: Final = 5
+_FEW: Final = 32  # functions whose prototypes are looked up even if no handler asks for them
+_KPROBE_EVENTS: Final = "/sys/bus/event_source/devices/kprobe"
 
 
 class _Asked(NamedTuple):
@@ -36,6 +38,8 @@ class _Asked(NamedTuple):
 def function_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     """The places of one shape: one match, that falls into parts by prototype when asked to."""
     asked = _take_apart(found, point)
+    if (point.optional or point.sufficient) and not _possible(env):
+        raise bad_point("this kernel cannot probe its functions", asked.tok)
     table = env.functions = env.functions or FunctionTable()
     if isinstance(asked.wanted, int):
         return [_at_address(asked, asked.wanted, table, env)]
@@ -45,7 +49,10 @@ def function_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) ->
     prototypes = Prototypes(env)
     if len(functions) == 1:
         return [_match(asked, functions[0], prototypes)]
-    points = [_place(asked, function, -1) for function in functions]
+    few = len(functions) <= _FEW
+    points = [
+        _match(asked, f, prototypes).points[0] if few else _place(asked, f, -1) for f in functions
+    ]
     return [
         Match(
             points,
@@ -53,6 +60,13 @@ def function_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) ->
             parts=lambda: [_match(asked, function, prototypes) for function in functions],
         )
     ]
+
+
+def _possible(env: ProbeEnv) -> bool:
+    """Whether the kernel has kprobes or trampolines: if not, what is optional is left out."""
+    if os.path.isdir(_KPROBE_EVENTS) or env.has_feature is None:
+        return True
+    return env.has_feature("fentry")
 
 
 def missing_debuginfo(found: ShapeMatch, point: ast.ProbePoint) -> Exception:
@@ -211,6 +225,7 @@ def _place(asked: _Asked, function: KernelFunction, words: int) -> tuple[str, at
 def _at_address(asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv) -> Match:
     """A function by an address in it; a statement by its very address."""
     address &= (1 << 64) - 1
+    text = point_text(asked.names, asked.args).replace(f"({asked.wanted})", f"({address:#x})")
     if asked.names[-1] == "absolute":
         if not env.guru:
             raise bad_point(
@@ -218,7 +233,7 @@ def _at_address(asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv
             )
         where = attach.KernelFunction("", address=address)
         return Match(
-            [(point_text(asked.names, asked.args), where)],
+            [(text, where)],
             FunctionContext(None, False, "probes at absolute addresses have no variables"),
         )
     found = table.at(address)
@@ -228,14 +243,12 @@ def _at_address(asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv
     function, offset = found
     if "function" in asked.names or not offset:
         match = _match(asked, function, Prototypes(env))
-        return Match([(point_text(asked.names, asked.args), match.points[0][1])], match.context)
+        return Match([(text, match.points[0][1])], match.context)
     where = attach.KernelFunction(
         function.name, function.module, offset=offset, instance=function.instance
     )
     missing = "inside of functions they need debuginfo"
-    return Match(
-        [(point_text(asked.names, asked.args), where)], FunctionContext(None, False, missing)
-    )
+    return Match([(text, where)], FunctionContext(None, False, missing))
 
 
 # --- prototypes ---------------------------------------------------------------------------------

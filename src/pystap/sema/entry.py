@@ -67,9 +67,7 @@ class EntryBinder:
         from pystap.sema.targets import TargetExpander
 
         points = [
-            (text.removesuffix(".return"), at_entry(attach))
-            for m in matches
-            for text, attach in m.points
+            (_before_return(text), at_entry(attach)) for m in matches for text, attach in m.points
         ]
         match = Match(points, entry_context(matches[0].context, self._tok))
         body = self._entry_body()
@@ -111,13 +109,14 @@ class EntryBinder:
             inner.append(self._do(self._assign(local, self._index(symbol, self._keys()))))
             inner.append(ast.Delete(tok=self._tok, target=self._index(symbol, self._keys())))
         inner.append(self._do(self._crement("--")))
-        at_top = ast.Unary(tok=self._tok, op="!", operand=self._index(self._depth, [self._tid()]))
-        gone = ast.Delete(tok=self._tok, target=self._index(self._depth, [self._tid()]))
+        depth = self._index(self._depth, [self._thread()])
+        at_top = ast.Unary(tok=self._tok, op="!", operand=depth)
+        gone = ast.Delete(tok=self._tok, target=self._index(self._depth, [self._thread()]))
         inner.append(ast.If(tok=self._tok, cond=at_top, then=gone, orelse=None))
         return [
             ast.If(
                 tok=self._tok,
-                cond=self._index(self._depth, [self._tid()]),
+                cond=self._index(self._depth, [self._thread()]),
                 then=ast.Block(tok=self._tok, body=inner),
                 orelse=ast.Next(tok=self._tok),
             )
@@ -136,14 +135,14 @@ class EntryBinder:
 
     def _keys(self) -> list[ast.Expr]:
         """Thread and nesting depth."""
-        return [self._tid(), self._index(self._depth, [self._tid()])]
+        return [self._thread(), self._index(self._depth, [self._thread()])]
 
     def _index(self, symbol: GlobalSymbol, keys: list[ast.Expr]) -> ast.Expr:
         base = ast.Name(tok=self._tok, name=symbol.name, symbol=symbol)
         return ast.Index(tok=self._tok, base=base, indexes=list(keys))
 
     def _crement(self, op: str) -> ast.Expr:
-        operand = self._index(self._depth, [self._tid()])
+        operand = self._index(self._depth, [self._thread()])
         return ast.Crement(tok=self._tok, op=op, prefix=False, operand=operand)
 
     def _assign(self, target: ast.Expr, value: ast.Expr) -> ast.Expr:
@@ -152,5 +151,11 @@ class EntryBinder:
     def _do(self, expr: ast.Expr) -> ast.Stmt:
         return ast.ExprStmt(tok=self._tok, expr=expr)
 
-    def _tid(self) -> ast.Expr:
-        return CoreIntrinsic(tok=self._tok, type="long", name="tid")
+    def _thread(self) -> ast.Expr:
+        """The thread: by its address, as the idle ones of all CPUs have number 0."""
+        return CoreIntrinsic(tok=self._tok, type="long", name="task_current")
+
+
+def _before_return(text: str) -> str:
+    """The entry's probe point for that of a return, with or without ``maxactive``."""
+    return text.rpartition(".return")[0]

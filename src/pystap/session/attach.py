@@ -38,17 +38,26 @@ class AttachError(Exception):
 class Attached:
     """The descriptors that hold one program's attachments; links are closed before events."""
 
-    __slots__ = ("_events", "_links")
+    __slots__ = ("_events", "_links", "kprobes")
 
     def __init__(self) -> None:
         self._links: list[Handle] = []
         self._events: list[Handle] = []
+        self.kprobes = False  # links on kernel functions, which can miss hits
 
     def add(self, link: Handle, event: Handle | None = None) -> None:
         """Hold a link, and the perf event it is on."""
         self._links.append(link)
         if event is not None:
             self._events.append(event)
+
+    def missed(self) -> int:
+        """Hits the kernel counts as missed by the links, where it counts them."""
+        if not self.kprobes:
+            return 0
+        from pystap.kernel.links import link_missed
+
+        return sum(link_missed(link.fd) for link in self._links)
 
     def close(self) -> None:
         """Detach."""
@@ -75,6 +84,7 @@ def attach_program(
         elif spec.attach in _KPROBES:
             from pystap.session.kprobes import attach_kprobes
 
+            attached.kprobes = True
             attach_kprobes(artifact, spec, program, attached, on_failure)
         else:
             _ATTACHERS[spec.attach](artifact.probes[probe].attach, spec, program, attached)

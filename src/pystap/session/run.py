@@ -80,6 +80,7 @@ class Session:
         self.signals = Signals()
         self._runs: dict[int, TestRun] = {}  # program index -> prepared run
         self._attached: list[Attached] = []
+        self._missed_by_links = 0  # hits that kprobes had no room for
         self._armed_in = 0  # ns that loading and attaching took
         self._timers = TimerQueue([], self._run_program)
         fill_control(loaded, target, hz)
@@ -272,6 +273,7 @@ class Session:
 
     def _detach(self) -> None:
         for attached in self._attached:
+            self._missed_by_links += attached.missed()
             attached.close()
         self._attached.clear()
 
@@ -325,7 +327,8 @@ class Session:
         already, for a task that was preempted or interrupted in it."""
         from pystap.kernel.programs import program_info
 
-        return sum(program_info(p.fd).recursion_misses for p in self.loaded.programs)
+        missed: int = sum(program_info(p.fd).recursion_misses for p in self.loaded.programs)
+        return missed + self._missed_by_links
 
     def _sum(self, word: int) -> int:
         words = self._context_words()

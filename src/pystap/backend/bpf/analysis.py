@@ -24,7 +24,7 @@ _LOG_BUCKETS: Final = 128
 # Intrinsics that are values of the event, and how many values of a kind there are.
 _EVENT_INTRINSICS: Final = {
     "addr": "ip", "returnval": "retval", "user_mode": "user_mode", "funcarg": "funcarg",
-    "reg": "reg",
+    "reg": "reg", "stack_frame": "stack",
 }  # fmt: skip
 _EVENT_INDEXES: Final = {"funcarg": 6, "reg": 17}
 # Those that need the task a handler is about where that may not be the current one.
@@ -230,7 +230,7 @@ class Analysis:
         if kind is None:
             return
         indexes = range(1)
-        if e.args:
+        if kind in _EVENT_INDEXES:
             number = e.args[0]
             every = range(_EVENT_INDEXES[kind])
             indexes = (

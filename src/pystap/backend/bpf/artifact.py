@@ -142,3 +142,4 @@ class Artifact(NamedTuple):
     timing: str = ""  # the report at the end, see Limits
     force_tty: bool = False  # it goes to standard output whatever that is
     maxmemory: int = 0  # kB of all maps, 0 without limit
+    notes: tuple[str, ...] = ()  # how probes are attached and why so, for -v

@@ -70,6 +70,7 @@ def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifa
         module.limits.timing,
         module.limits.force_tty,
         module.limits.maxmemory,
+        tuple(unit.notes),
     )
     return artifact, misfit
 

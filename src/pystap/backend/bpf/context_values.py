@@ -10,6 +10,7 @@ from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.facts import (
     X86_CS,
     X86_FUNCTION_ARGS,
+    X86_FURTHER,
     X86_ORIG_AX,
     X86_PT_REGS,
     X86_SYSCALL_ARGS,
@@ -28,7 +29,9 @@ ProgramKind = Literal[
     "kprobe", "kretprobe", "fentry", "fexit",
 ]  # fmt: skip
 
+STACK: Final = ("stack", 0)  # captured as a whole, to an area of its own
 _AREA: Final = "event"
+_INSTRUCTION_POINTER: Final = 16
 _REGISTERS_IN_ARGUMENT: Final = 0  # of sys_enter and sys_exit: the pointer to pt_regs
 
 
@@ -114,11 +117,15 @@ class Event:
         b = self.b
         match name:
             case "reg":
+                if index == _INSTRUCTION_POINTER:
+                    return self._instruction_pointer()
+                if index in X86_FURTHER:
+                    return self.register(X86_FURTHER[index])
                 if not 0 <= index < len(X86_PT_REGS):
                     raise CompileError(f"there is no register {index}")
                 return self.register(X86_PT_REGS[index])
             case "ip":
-                return self.register(X86_PT_REGS[16])
+                return self._instruction_pointer()
             case "retval":
                 return self.register(X86_PT_REGS[0])
             case "user_mode":
@@ -126,6 +133,15 @@ class Event:
             case "funcarg":
                 return self._function_argument(index)
         return b.const("i64", 0)
+
+    def _instruction_pointer(self) -> Value:
+        """The address of the probe, which a kprobe's registers are one or more bytes behind."""
+        b = self.b
+        found = self.register(X86_PT_REGS[_INSTRUCTION_POINTER])
+        if self.kind != "kprobe":
+            return found
+        start = b.helper(helpers.GET_FUNC_IP, "i64", self.pointer)  # 0 inside of a function
+        return b.select(start.eq(0), found - 1, start)
 
     def _function_argument(self, index: int) -> Value:
         """An integer argument by the calling convention, read at the function's entry."""
@@ -144,6 +160,11 @@ class Event:
 
 def capture(s: Scope, event: Event, wanted: set[Captured]) -> None:
     """Take the values a handler asks for out of its event."""
+    if STACK in wanted:
+        from pystap.backend.bpf.intrinsics.stack import capture_stack
+
+        wanted = wanted - {STACK}
+        capture_stack(s, event)
     values = {key: event.value(*key) for key in sorted(wanted) if key[0] != "probe_id"}
     if s.context is None:
         s.captured = values

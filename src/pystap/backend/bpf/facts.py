@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 X86_PT_REGS = (80, 96, 88, 40, 104, 112, 32, 152, 72, 64, 56, 48, 24, 16, 8, 0, 128)
 X86_ORIG_AX = 120
 X86_CS = 136
+# The other registers that can be asked for by DWARF number: flags, cs, ss (figure 3.36).
+X86_FURTHER = {49: 144, 51: X86_CS, 52: 160}
 # DWARF numbers of the registers that carry arguments: of functions, and of system calls.
 X86_FUNCTION_ARGS = (5, 4, 1, 2, 8, 9)
 X86_SYSCALL_ARGS = (5, 4, 1, 10, 8, 9)

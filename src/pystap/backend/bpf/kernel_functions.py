@@ -23,7 +23,7 @@ _KPROBE, _TRACING = 2, 26  # enum bpf_prog_type
 _TRACE_FENTRY, _TRACE_FEXIT, _KPROBE_MULTI = 24, 25, 42  # enum bpf_attach_type
 _MOST_TRAMPOLINES: Final = 16
 # Values of an event that only registers tell; "ip" at a return is where the function returns to.
-_FROM_REGISTERS: Final = frozenset(("reg", "user_mode"))
+_FROM_REGISTERS: Final = frozenset(("reg", "user_mode", "stack"))
 # Functions that the kernel lets no trampoline be put on: the programs' own entry uses them.
 _DENIED: Final = frozenset(
     (
@@ -33,6 +33,11 @@ _DENIED: Final = frozenset(
 )  # fmt: skip
 
 Mechanism = Literal["trampoline", "multi", "kprobe"]
+_SHOWN: Final[dict[Mechanism, str]] = {
+    "trampoline": "fentry/fexit",
+    "multi": "kprobe.multi",
+    "kprobe": "kprobe",
+}
 
 
 def emit_kernel_functions(unit: Unit) -> list[Entry]:
@@ -47,10 +52,13 @@ def emit_kernel_functions(unit: Unit) -> list[Entry]:
         if isinstance(where, KernelFunction):
             key = (probe.handler, probe.condition, where.is_return)
             shared.setdefault(key, []).append(index)
+    chosen: dict[tuple[Mechanism, str], list[int]] = {}
     for key, indexes in shared.items():
         for index in indexes:
-            mechanism = _mechanism(unit, unit.module.probes[index], len(indexes))
+            mechanism, why = _mechanism(unit, unit.module.probes[index], len(indexes))
             groups.setdefault((*key, mechanism), []).append(index)
+            chosen.setdefault((mechanism, why), []).append(index)
+    _tell(unit, chosen)
     entries: list[Entry] = []
     for (_, _, _, mechanism), indexes in groups.items():
         if mechanism == "trampoline":
@@ -60,34 +68,52 @@ def emit_kernel_functions(unit: Unit) -> list[Entry]:
     return entries
 
 
-def _mechanism(unit: Unit, probe: Probe, together: int) -> Mechanism:
-    """The best that serves a probe which shares its handler with ``together`` in all."""
+def _tell(unit: Unit, chosen: dict[tuple[Mechanism, str], list[int]]) -> None:
+    """What -v says about the choice."""
+    for (mechanism, why), indexes in chosen.items():
+        first = unit.module.probes[indexes[0]].point
+        more = f" and {len(indexes) - 1} more" if len(indexes) > 1 else ""
+        unit.notes.append(f"{first}{more}: {_SHOWN[mechanism]}, {why}")
+
+
+def _mechanism(unit: Unit, probe: Probe, together: int) -> tuple[Mechanism, str]:
+    """The best that serves a probe which shares its handler with ``together`` in all; and why."""
     where = probe.attach
     assert isinstance(where, KernelFunction)
     has = unit.facts.has
-    if together <= _MOST_TRAMPOLINES and _fits_trampoline(unit, probe, where):
-        return "trampoline"
-    if not where.offset and not where.address and together > 1 and has("kprobe_multi"):
-        return "multi"
+    against = _against_trampoline(unit, probe, where, together)
+    if not against:
+        return "trampoline", "which costs least"
+    at_entry = not where.offset and not where.address
+    if at_entry and together > 1 and has("kprobe_multi"):
+        return "multi", f"one link for all: {against}"
     if has("kprobe"):
-        return "kprobe"
-    if not where.offset and not where.address and has("kprobe_multi"):
-        return "multi"
+        return "kprobe", against
+    if at_entry and has("kprobe_multi"):
+        return "multi", against
     raise CompileError(
         f"this kernel cannot probe its functions ({probe.point}): it was built without"
         " CONFIG_KPROBES, or this user may not use them"
     )
 
 
-def _fits_trampoline(unit: Unit, probe: Probe, where: KernelFunction) -> bool:
-    if where.words < 0 or where.symbol in _DENIED or where.offset or where.address:
-        return False
-    captured = {
-        name for name, _ in unit.analysis.facts(unit.module.handlers[probe.handler]).captured
-    }
+def _against_trampoline(unit: Unit, probe: Probe, where: KernelFunction, together: int) -> str:
+    """Why no trampoline will do, empty when one does."""
+    if where.offset or where.address:
+        return "the place is not the start of a function"
+    if together > _MOST_TRAMPOLINES:
+        return f"there are {together} functions"
+    handler = unit.module.handlers[probe.handler]
+    captured = {name for name, _ in unit.analysis.facts(handler).captured}
     if captured & _FROM_REGISTERS or (where.is_return and "ip" in captured):
-        return False
-    return unit.facts.has("fexit" if where.is_return else "fentry")
+        return "the handler looks at registers"
+    if where.words < 0:
+        return "BTF does not tell arguments that a trampoline could pass"
+    if where.symbol in _DENIED:
+        return "the kernel allows no trampoline there"
+    if not unit.facts.has("fexit" if where.is_return else "fentry"):
+        return "the kernel has no trampolines"
+    return ""
 
 
 def _trampoline(unit: Unit, index: int) -> Entry:

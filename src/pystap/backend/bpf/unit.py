@@ -45,6 +45,7 @@ class Unit:
         self.m = Module("bpf")
         self.maps: list[MapSpec] = []
         self.messages: list[str] = []
+        self.notes: list[str] = []  # see Artifact
         self.formats: list[Format] = []
         self.frames: dict[str, Frame] = {}
         self._own_frames: dict[str, Frame] = {}

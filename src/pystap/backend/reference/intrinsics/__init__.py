@@ -41,12 +41,13 @@ def implementations() -> dict[str, Implementation]:
             effects,
             memory,
             probe,
+            stack,
             strings,
             syscalls,
             tables,
             task,
         )
 
-        for topic in (clocks, effects, memory, probe, strings, syscalls, tables, task):
+        for topic in (clocks, effects, memory, probe, stack, strings, syscalls, tables, task):
             _found.update(topic.IMPLEMENTATIONS)
     return _found

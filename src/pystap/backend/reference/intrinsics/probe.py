@@ -29,12 +29,14 @@ def _kind(context: Context, _op: Intrinsic) -> str:
             return place.kind
         case attach.Uprobe():
             return "uretprobe" if place.is_return else "uprobe"
+        case attach.KernelFunction():
+            return "kretprobe" if place.is_return else "kprobe"
     return _KINDS[type(place)]
 
 
 def _is_return(context: Context, _op: Intrinsic) -> int:
     match context.probe.attach:
-        case attach.Uprobe(is_return=is_return):
+        case attach.Uprobe(is_return=is_return) | attach.KernelFunction(is_return=is_return):
             return int(is_return)
         case attach.SyscallEvent(edge=edge):
             return int(edge == "exit")
