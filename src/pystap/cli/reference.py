@@ -10,6 +10,11 @@ import sys
 from pystap.cli.report import PassReport, complain
 from pystap.options import Options
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pystap.backend.reference.interpreter import Result
+    from pystap.ir.module import Module
+
 
 def run_reference(options: Options, name: str, text: str, report: PassReport) -> int:
     """Translate and interpret a script; the exit status."""
@@ -31,6 +36,8 @@ def run_reference(options: Options, name: str, text: str, report: PassReport) ->
     result = Interpreter(made[1], environment).run()
     sys.stdout.buffer.write(result.output)
     sys.stdout.buffer.flush()
+    if made[1].limits.timing:
+        _print_report(made[1], result)
     for message in result.messages:
         complain(message)
     if result.status:
@@ -38,3 +45,16 @@ def run_reference(options: Options, name: str, text: str, report: PassReport) ->
     else:
         report.end(5, "run completed", memory=False)
     return result.status
+
+
+def _print_report(module: Module, result: Result) -> None:
+    """The report of ``-t``; to standard error when standard output is no terminal."""
+    from pystap.output.hits import hit_report
+
+    unit = "hits" if module.limits.timing == "hits" else "nsecs"
+    text = hit_report(module.probes, result.times, unit, None, ())
+    if module.limits.force_tty or sys.stdout.isatty():
+        sys.stdout.buffer.write(text.encode("latin-1", "replace"))
+        sys.stdout.buffer.flush()
+    else:
+        complain(text, end="")

@@ -26,14 +26,14 @@ Options:
   -o FILE          write output to FILE (strftime conversions are expanded)
   -c CMD           start CMD when probes are in place, end when it ends; target() is its pid
   -x PID           set target() to PID, end when it ends
-  -T SECONDS       end after that time
+  -T SECONDS       end after that time    -t               report hits and times of probes
   -g               guru mode
   -u               do not optimise         -m NAME          name of the program file of -p4
   -w               hide warnings           -W               warnings are errors
   --runtime=NAME   bpf (default) or reference
   --skip-badvars   context variables that cannot be resolved read as 0
   --suppress-handler-errors    keep going after run-time errors
-  --suppress-time-limits       no MAXACTION and lock limits (needs -g)
+  --suppress-time-limits       no MAXACTION, lock and overload limits (needs -g)
   --no-global-var-display      do not print unread globals at the end
   --compatible VERSION         behave as that version of the language
   --disable-cache  translate anew and keep nothing

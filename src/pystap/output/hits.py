@@ -38,9 +38,19 @@ class Times(NamedTuple):
         )
 
 
+def times_of(runs: Sequence[int]) -> Times:
+    """What is known of runs that took these times each."""
+    if not runs:
+        return Times(0, 0, 0, 0, 0, 0)
+    total = sum(runs)
+    mean = total // len(runs)
+    spread = sum((time - mean) ** 2 for time in runs)
+    return Times(len(runs), total, min(runs), max(runs), mean, spread)
+
+
 def merge(parts: Iterable[Times]) -> Times:
     """What several CPUs saw, together."""
-    whole = Times(0, 0, 0, 0, 0, 0)
+    whole = times_of([])
     for part in parts:
         if not part.hits:
             continue

@@ -6,6 +6,9 @@ cannot have a lock at once spins for a bounded time; then the handler is skipped
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.artifact import LEVELS, LOCK_CONTENDED, LOCK_SKIPPED, LOCK_STRIDE
 from pystap.backend.bpf.errors import raise_uncatchable
@@ -21,24 +24,28 @@ if TYPE_CHECKING:
 
 _WRITER: Final = -(1 << 63)
 _MODES: Final = {"read": 0, "update": 1, "write": 2}
+_UNLIMITED_NS: Final = 1_000_000_000  # the most that is waited: the kernel has limits, too
 _TRACKED: Final = 64  # locks that contexts note as held
 _RESULT, _SLOT, _MODE, _DEADLINE = (layout.SCRATCH + 8 * i for i in range(4))
 
 
 @emit.emits_statement(ops.Locked)
 def _locked(s: Scope, e: ops.Locked) -> None:
-    _hold(s, e.locks, e.body)
+    with held(s, e.locks):
+        emit.statements(s, e.body)
 
 
-def _hold(s: Scope, locks: list[tuple[Global, ops.LockMode]], body: list[ops.Stmt]) -> None:
+@contextmanager
+def held(s: Scope, locks: list[tuple[Global, ops.LockMode]]) -> Iterator[None]:
+    """What is emitted inside runs with the locks held; without them the handler is skipped."""
     if not locks:
-        emit.statements(s, body)
+        yield
         return
     (var, mode), *rest = locks
     slot = s.u.lock(var)
     _take(s, slot, mode)
-    with s.cleanup(lambda: _give_back(s, slot, mode)):
-        _hold(s, rest, body)
+    with s.cleanup(lambda: _give_back(s, slot, mode)), held(s, rest):
+        yield
 
 
 def _address(s: Scope, slot: Value | int) -> Value:
@@ -100,6 +107,8 @@ def _emit_slow(u: Unit, b: FunctionBuilder) -> None:
     if u.limits.timing:
         _count(b, _address(s, slot), LOCK_CONTENDED)
     limit = u.limits.maxtrylock * u.limits.trylockdelay * 1000
+    if not u.limits.time_limits:
+        limit = _UNLIMITED_NS
     s.set_header(_DEADLINE, b.helper(helpers.KTIME_GET_NS, "i64") + limit)
     with b.if_(_held_below(s, index, slot) ^ 1):
         run_loop(s, helpers.MAX_LOOPS, _spin, "spin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import perf_counter_ns
 
 from pystap.backend.reference.arrays import Array
 from pystap.backend.reference.compiler import Compiler
@@ -13,6 +14,7 @@ from pystap.backend.reference.state import Context, Frame, Phase, State
 from pystap.backend.reference.stats import Aggregate, PerCpuAggregate
 from pystap.ir import errors
 from pystap.lang.limits import allow_deep_trees
+from pystap.output.hits import Times, times_of
 from pystap.probes.attach import SessionEvent
 from pystap.records import dataclass, field
 from pystap.typing import TYPE_CHECKING, Any
@@ -29,7 +31,8 @@ class Result:
 
     ``messages`` are the lines of stderr (warnings, errors, the final summary).  ``globals`` maps
     names to longs, strings, :class:`Aggregate` values, or dicts of those by key tuple.
-    ``status`` is the exit code of the session.
+    ``status`` is the exit code of the session.  ``times`` are the runs of each probe in
+    nanoseconds, when limits.timing asks for them.
     """
 
     output: bytes
@@ -41,6 +44,7 @@ class Result:
     globals: dict[str, Any] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     signals: list[tuple[int, int]] = field(default_factory=list)
+    times: list[Times] = field(default_factory=list)
 
 
 class Interpreter:
@@ -52,6 +56,7 @@ class Interpreter:
         self.module = module
         self.state = State(module, environment or Environment())
         self._compiler = Compiler(module)
+        self._runs: list[list[int]] = [[] for _ in module.probes]  # ns of each, for the report
 
     def run(self, events: Iterable[tuple[int | str, Event]] = ()) -> Result:
         """A whole session: begin probes, events (probe index or probe point, and what happened),
@@ -115,6 +120,7 @@ class Interpreter:
             globals={g.name: _final(state.globals[g.index]) for g in self.module.globals},
             commands=state.commands,
             signals=state.signals,
+            times=[times_of(runs) for runs in self._runs],
         )
 
     def _set_clocks(self, event: Event) -> None:
@@ -125,7 +131,11 @@ class Interpreter:
         if probe.condition < 0:
             return True
         condition = self._compiler.condition(probe.condition)
-        return bool(condition(Frame(self._context(probe, index, event), [])))
+        try:
+            return bool(condition(Frame(self._context(probe, index, event), [])))
+        except RuntimeFault as fault:
+            self._count_error(fault, probe)
+            return False
 
     def _run_session_probes(self, kind: str, phase: Phase) -> None:
         """Run the probes of one kind in order while the session is in ``phase``."""
@@ -153,6 +163,17 @@ class Interpreter:
 
     def _run_handler(self, probe: Probe, index: int, event: Event) -> None:
         context = self._context(probe, index, event)
+        timing = self.module.limits.timing
+        if timing == "hits":
+            self._runs[index].append(0)
+            return
+        skipped = self.state.skipped
+        begun = perf_counter_ns()
+        self._run(context, probe)
+        if timing and skipped == self.state.skipped:
+            self._runs[index].append(perf_counter_ns() - begun)
+
+    def _run(self, context: Context, probe: Probe) -> None:
         try:
             self._compiler.handler(probe.handler).run(context)
         except RuntimeFault as fault:
