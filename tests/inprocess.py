@@ -23,7 +23,7 @@ from pystap.backend.llvm import binding
 from pystap.cli.main import main
 from stap import Done
 
-_CRASHED = 70  # a traceback, which is never right
+CRASHED = 70  # a traceback, which is never right
 
 
 class TimedOut(Exception):  # noqa: N818
@@ -35,7 +35,7 @@ class Run:
     input is empty.  Every run must be brought to its :meth:`end`."""
 
     def __init__(self, *words: str, cpus: set[int] | None = None) -> None:
-        _warm_up()
+        warm_up()
         sys.stdout.flush()
         sys.stderr.flush()
         self._out, self._err = os.memfd_create("out"), os.memfd_create("err")
@@ -48,8 +48,8 @@ class Run:
     def end(self, timeout: float = 30) -> Done:
         """Wait for it, for so many seconds at most from now."""
         try:
-            status = _wait(self._pid, timeout)
-            return Done(_content(self._out), _content(self._err), status)
+            status = wait(self._pid, timeout)
+            return Done(content(self._out), content(self._err), status)
         finally:
             os.close(self._out)
             os.close(self._err)
@@ -62,16 +62,9 @@ def stap(*words: str, timeout: float = 30, cpus: set[int] | None = None) -> Done
 
 def _child(words: Sequence[str], out: int, err: int) -> None:
     """The run itself; never returns."""
-    status = _CRASHED
+    status = CRASHED
     try:
-        null = os.open(os.devnull, os.O_RDONLY)
-        for descriptor, number in ((null, 0), (out, 1), (err, 2)):
-            os.dup2(descriptor, number)
-        sys.stdin = io.TextIOWrapper(io.FileIO(0))
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w")), encoding="latin-1")
-        sys.stderr = io.TextIOWrapper(io.BufferedWriter(io.FileIO(2, "w")), encoding="latin-1")
-        os.environ["TZ"] = "UTC"
-        time.tzset()
+        prepare_child(out, err)
         status = main(words)
     except BaseException:
         traceback.print_exc()
@@ -81,7 +74,23 @@ def _child(words: Sequence[str], out: int, err: int) -> None:
         os._exit(status)
 
 
-def _wait(pid: int, timeout: float) -> int:
+def prepare_child(out: int, err: int) -> None:
+    """Give this process no input, these outputs and a fixed time zone."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, number in ((null, 0), (out, 1), (err, 2)):
+        os.dup2(descriptor, number)
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="latin-1"
+    )
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), encoding="latin-1"
+    )
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+
+
+def wait(pid: int, timeout: float) -> int:
     """The exit status, as a shell would give it."""
     descriptor = os.pidfd_open(pid)
     try:
@@ -98,12 +107,13 @@ def _wait(pid: int, timeout: float) -> int:
     return 128 - status if status < 0 else status
 
 
-def _content(descriptor: int) -> bytes:
+def content(descriptor: int) -> bytes:
+    """All that was written to a file."""
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
 @cache
-def _warm_up() -> None:
+def warm_up() -> None:
     """Import all of the package, and let LLVM set itself up."""
     for module in pkgutil.walk_packages(pystap.__path__, "pystap."):
         importlib.import_module(module.name)

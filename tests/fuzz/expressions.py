@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .formats import sprint_call, sprintf_call
-from .scope import LONG, STATS, STRING, Array, Function, Place
+from .library import BASIC, MORE
+from .patterns import pattern, subject
+from .scope import LONG, STATS, STRING, Array, Function, Place, Shape
 from .tree import Node, joined, node
 
 NUMBERS = (
     *("0", "0", "1", "1", "2", "3", "5", "7", "8", "10", "13", "31", "63", "64", "65", "100"),
     *("255", "256", "1000", "4095", "65536", "0x7fffffff", "0x80000000", "0xffffffff"),
     *("0x7fffffffffffffff", "0x8000000000000000", "0xffffffffffffffff", "1234567890123"),
+    *("9", "16", "32", "62", "017", "0400", "127", "128", "32767", "32768", "65535", "4294967296"),
 )
 KEYS = ("", "a", "b", "ab", "k")
 TEXTS = (
     *("", "", "a", "b", "ab", "abc", "b a", "x=1", "12", "-7", "0x1f", "hello world", "a,b,,c"),
     *("aaaa", "0123456789", r"\t|\n", r"\"q\"", r"back\\slash", r"\303\251", r"\377\200"),
     *("%d %s", "a longer text, of about forty characters", "Abc-42_z", "key=value;"),
-)
-PATTERNS = (
-    *("a", "^a", "a$", "^$", "b+", "[0-9]+", "(a)(b)?", "^[a-z]*$", "a|b", "x=([0-9]+)"),
-    *("(ab|a)(c|bcd)?", "[^a-z]", ".", "l{2}", "o.*o", "([a-z]+)=([a-z]+);", "[[:alpha:]]{2,3}"),
+    *(r"\001\x7f\r", "07", "-0x8", "99999999999999999999", "a" * 70, r"x\0y", "/usr/bin/x"),
 )
 _ARITHMETIC = ("+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", ">>>")
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 _EXTRACTORS = (*("count", "sum") * 5, "min", "max", "avg", "variance")
-LINEAR = (-20, 100, 10)  # shape of all linear histograms: start, stop, step
 
 
 def expression(place: Place, wanted: str, budget: int) -> Node:
@@ -36,14 +35,14 @@ def expression(place: Place, wanted: str, budget: int) -> Node:
 
 def long_(place: Place, budget: int) -> Node:
     """A number."""
-    if budget <= 0 or place.rng.random() < 0.2:
+    if budget <= 0 or place.chance(0.2):
         return _simple_long(place)
     return place.rng.choice(_LONGS)(place, budget - 1)
 
 
 def string(place: Place, budget: int) -> Node:
     """A string."""
-    if budget <= 0 or place.rng.random() < 0.25:
+    if budget <= 0 or place.chance(0.25):
         return _simple_string(place)
     return place.rng.choice(_STRINGS)(place, budget - 1)
 
@@ -68,8 +67,18 @@ def call(place: Place, function: Function, budget: int) -> Node:
     place.writes |= function.writes
     args = [expression(place, ty, min(budget, 2)) for ty in function.params]
     if function.recursive:
-        args[0] = node(LONG, str(place.rng.choice((0, 1, 2, 3, 4, 30))))
+        args[0] = node(LONG, str(place.rng.choice((0, 1, 2, 3, 3, 4, 4, 5, 30))))
     return node(function.result, f"{function.name}(", *joined(", ", args), ")")
+
+
+def condition(place: Place, budget: int) -> Node:
+    """A number that is 0 about as often as not."""
+    kind = place.rng.randrange(4)
+    if kind == 0:
+        return long_(place, budget)
+    if kind == 1:
+        return node(LONG, "((", long_(place, budget), ") & 1)")
+    return place.rng.choice((_comparison, _comparison, _logic, _membership, _match))(place, budget)
 
 
 # --- numbers ------------------------------------------------------------------------------------
@@ -77,18 +86,18 @@ def call(place: Place, function: Function, budget: int) -> Node:
 
 def _simple_long(place: Place) -> Node:
     names = place.names(LONG)
-    if names and place.rng.random() < 0.6:
+    if names and place.chance(0.6):
         return node(LONG, place.rng.choice(names))
     number = place.rng.choice(NUMBERS)
-    return node(LONG, f"(-{number})" if place.rng.random() < 0.2 else number)
+    return node(LONG, f"(-{number})" if place.chance(0.2) else number)
 
 
 def _key(place: Place, ty: str, budget: int) -> Node:
     if ty == STRING:
-        if place.rng.random() < 0.7:
+        if place.chance(0.7):
             return node(STRING, '"' + place.rng.choice(KEYS) + '"')
         return string(place, min(budget, 1))
-    if place.rng.random() < 0.6:
+    if place.chance(0.6):
         return small(place)
     return node(LONG, "((", long_(place, min(budget, 1)), ") % 5)")
 
@@ -102,7 +111,10 @@ def _comparison(place: Place, budget: int) -> Node:
     op = place.rng.choice(_COMPARISONS)
     ty = place.rng.choice((LONG, LONG, STRING))
     left, right = expression(place, ty, budget), expression(place, ty, budget)
-    return node(LONG, "(", left, f" {op} ", right, ")")
+    parts = [left, f" {op} ", right]
+    if place.chance(0.1):  # its result compared in turn
+        parts += [f" {place.rng.choice(_COMPARISONS)} ", long_(place, budget)]
+    return node(LONG, "(", *parts, ")")
 
 
 def _logic(place: Place, budget: int) -> Node:
@@ -111,7 +123,7 @@ def _logic(place: Place, budget: int) -> Node:
 
 
 def _unary(place: Place, budget: int) -> Node:
-    return node(LONG, f"({place.rng.choice('-~!')}(", long_(place, budget), "))")
+    return node(LONG, f"({place.rng.choice('-~!-~!+')}(", long_(place, budget), "))")
 
 
 def _ternary(place: Place, budget: int, wanted: str = LONG) -> Node:
@@ -130,11 +142,14 @@ def target_of(place: Place, wanted: str, names: list[str], budget: int) -> Node:
     """Something of a type that can be assigned to; not of kind ``long`` or ``string``, because
     nothing else can stand there."""
     arrays = place.arrays(wanted, writable=True)
-    if arrays and (not names or place.rng.random() < 0.4):
+    if arrays and (not names or place.chance(0.4)):
         array = place.rng.choice(arrays)
         place.writes.add(array.name)
         return node("target", *element(place, array, budget).parts)
-    return node("target", place.rng.choice(names))
+    name = place.rng.choice(names)
+    if wanted == STATS:
+        place.writes.add(name)
+    return node("target", name)
 
 
 def _crement(place: Place, budget: int) -> Node:
@@ -153,40 +168,60 @@ def _membership(place: Place, budget: int) -> Node:
         return _simple_long(place)
     array = place.rng.choice(place.world.arrays)
     wanted = keys(place, array, budget)
-    if len(wanted) > 1 and place.rng.random() < 0.4:
+    if len(wanted) > 1 and place.chance(0.4):
         wanted[place.rng.randrange(len(wanted))] = node("wildcard", "*")
+    if len(wanted) == 1 and place.chance(0.5):
+        return node(LONG, "((", *wanted, f") in {array.name})")
     return node(LONG, "([", *joined(", ", wanted), f"] in {array.name})")
 
 
-def statistic(place: Place, budget: int) -> Node | None:
-    """An aggregate global or element of one, if the program has any."""
-    scalars = [n for n, ty in place.world.scalars.items() if ty == STATS]
-    arrays = place.arrays(STATS)
-    if arrays and (not scalars or place.rng.random() < 0.5):
-        return element(place, place.rng.choice(arrays), budget)
-    return node(STATS, place.rng.choice(scalars)) if scalars else None
+def statistic(place: Place, budget: int) -> tuple[Node, Shape] | None:
+    """An aggregate global or element of one and its shape, if the program has any."""
+    scalars, arrays = place.aggregates(), place.arrays(STATS)
+    if arrays and (not scalars or place.chance(0.5)):
+        array = place.rng.choice(arrays)
+        return element(place, array, budget), place.world.shapes[array.name]
+    if not scalars:
+        return None
+    name = place.rng.choice(scalars)
+    return node(STATS, name), place.world.shapes[name]
 
 
 def _extractor(place: Place, budget: int) -> Node:
-    stat = statistic(place, budget)
-    if stat is None:
+    found = statistic(place, budget)
+    if found is None:
         return _simple_long(place)
-    return node(LONG, f"@{place.rng.choice(_EXTRACTORS)}(", stat, ")")
+    stat, shape = found
+    op = place.rng.choice(_EXTRACTORS)
+    more = f", {shape.shift}" if op == "variance" and shape.shift is not None else ""
+    return node(LONG, f"@{op}(", stat, more, ")")
 
 
-def histogram(place: Place, stat: Node) -> Node:
+def histogram(place: Place, found: tuple[Node, Shape]) -> Node:
     """``@hist_log`` or ``@hist_linear`` of an aggregate."""
-    if place.rng.random() < 0.5:
+    stat, shape = found
+    if place.chance(0.5):
         return node("histogram", "@hist_log(", stat, ")")
-    return node("histogram", "@hist_linear(", stat, ", {}, {}, {})".format(*LINEAR))
+    return node("histogram", "@hist_linear(", stat, ", {}, {}, {})".format(*shape.linear))
 
 
 def _bucket(place: Place, budget: int) -> Node:
-    stat = statistic(place, budget)
-    if stat is None:
+    found = statistic(place, budget)
+    if found is None:
         return _simple_long(place)
-    index = node(LONG, str(place.rng.choice((-1, 0, 1, 2, 5, 14, 15, 63, 64, 65, 66, 70, 128))))
-    return node(LONG, histogram(place, stat), "[", index, "]")
+    numbers = (-1, 0, 1, 2, 5, 14, 15, 63, 64, 65, 66, 70, 127, 128)
+    index = node(LONG, str(place.rng.choice(numbers)))
+    if place.chance(0.3):
+        index = node(LONG, "((", long_(place, min(budget, 1)), ") & 127)")
+    return node(LONG, histogram(place, found), "[", index, "]")
+
+
+def _sample_value(place: Place, budget: int) -> Node:
+    """``<<<`` as a value."""
+    arrays, scalars = place.arrays(STATS, writable=True), place.aggregates(writable=True)
+    if not arrays and not scalars:
+        return _arithmetic(place, budget)
+    return node(LONG, "(", target_of(place, STATS, scalars, budget), " <<< ", small(place), ")")
 
 
 def _call_long(place: Place, budget: int) -> Node:
@@ -196,28 +231,42 @@ def _call_long(place: Place, budget: int) -> Node:
 
 def _match(place: Place, budget: int) -> Node:
     op = place.rng.choice(("=~", "=~", "!~"))
-    pattern = place.rng.choice(PATTERNS)
-    return node(LONG, "(", string(place, min(budget, 1)), f' {op} "{pattern}")')
+    if place.chance(0.5):
+        text = node(STRING, f'"{subject(place.rng)}"')
+    else:
+        text = string(place, min(budget, 1))
+    return node(LONG, "(", text, f' {op} "{pattern(place.rng)}")')
 
 
-def _of_strings(place: Place, budget: int) -> Node:
-    one = string(place, budget)
-    if place.rng.random() < 0.03:
+def _of_library(place: Place, budget: int, wanted: str = LONG) -> Node:
+    if wanted == LONG and place.chance(0.03):
         return node(LONG, "ngroups()")
-    match place.rng.randrange(6):
-        case 0:
-            return node(LONG, "strlen(", one, ")")
-        case 1:
-            return node(LONG, "isinstr(", one, ", ", string(place, 0), ")")
-        case 2:
-            return node(LONG, "strpos(", one, ", ", string(place, 0), ")")
-        case 3:
-            return node(LONG, "isdigit(", one, ")")
-        case 4:
-            base = place.rng.choice(("0", "2", "8", "10", "16", "36"))
-            return node(LONG, "strtol(", one, f", {base})")
+    if wanted == STRING and place.chance(0.08):
+        return node(STRING, f"matched({place.rng.choice('00123')})")
+    table = MORE if place.world.library and place.chance(0.4) else BASIC
+    name, kinds = place.rng.choice(table[wanted])
+    args = [_argument(place, kind, budget) for kind in kinds]
+    return node(wanted, f"{name}(", *joined(", ", args), ")")
+
+
+def _argument(place: Place, kind: str, budget: int) -> Node:
+    match kind:
+        case "string":
+            return string(place, budget)
+        case "long":
+            return long_(place, budget)
+        case "small":
+            return small(place)
+        case "base":
+            return node("base", place.rng.choice(("0", "2", "8", "10", "16", "36", "1", "37")))
+        case "flag":
+            return node("flag", place.rng.choice(("0", "1", "2")))
+        case "delims":
+            return node("delims", place.rng.choice(('" ,|="', '"a"', '""', '", "', '"bx"')))
+        case "nowhere":
+            return node("nowhere", place.rng.choice(("0", "1", "8", "0x100", "4000")))
         case _:
-            return node(LONG, "stringat(", one, ", ", small(place), ")")
+            raise ValueError(kind)
 
 
 # --- strings ------------------------------------------------------------------------------------
@@ -225,8 +274,10 @@ def _of_strings(place: Place, budget: int) -> Node:
 
 def _simple_string(place: Place) -> Node:
     names = place.names(STRING)
-    if names and place.rng.random() < 0.6:
+    if names and place.chance(0.6):
         return node(STRING, place.rng.choice(names))
+    if place.chance(0.2):
+        return node(STRING, f'"{subject(place.rng)}"')
     return node(STRING, f'"{place.rng.choice(TEXTS)}"')
 
 
@@ -255,24 +306,15 @@ def _call_string(place: Place, budget: int) -> Node:
 
 
 def _made_string(place: Place, budget: int) -> Node:
-    one = string(place, budget)
-    if place.rng.random() < 0.05:
-        return node(STRING, f"matched({place.rng.choice('0012')})")
-    match place.rng.randrange(6):
-        case 0:
-            return node(STRING, "substr(", one, ", ", small(place), ", ", small(place), ")")
-        case 1:
-            new = string(place, 0)
-            return node(STRING, "str_replace(", one, ", ", string(place, 0), ", ", new, ")")
-        case 2:
-            return node(STRING, "text_str(", one, ")")
-        case 3:
-            limit, quoted = small(place), place.rng.choice("01")
-            return node(STRING, "text_strn(", one, ", ", limit, f", {quoted})")
-        case 4:
-            return node(STRING, "tokenize(", one, ', " ,|=")')
-        case _:
-            return node(STRING, 'tokenize(" ,|=")')
+    return _of_library(place, budget, STRING)
+
+
+def _histogram_text(place: Place, budget: int) -> Node:
+    found = statistic(place, budget)
+    if found is None or place.chance(0.6):
+        return _simple_string(place)
+    name = place.rng.choice(("sprint", "sprintln"))
+    return node(STRING, f"{name}(", histogram(place, found), ")")
 
 
 def _sprintf(place: Place, budget: int) -> Node:
@@ -286,9 +328,9 @@ def _sprint(place: Place, budget: int) -> Node:
 _LONGS: tuple[Callable[[Place, int], Node], ...] = (
     *(_arithmetic, _arithmetic, _arithmetic, _comparison, _comparison, _logic, _unary),
     *(_ternary, _assignment, _crement, _element_long, _element_long, _membership, _extractor),
-    *(_bucket, _call_long, _call_long, _match, _of_strings, _of_strings),
+    *(_bucket, _sample_value, _call_long, _call_long, _match, _of_library, _of_library),
 )
 _STRINGS: tuple[Callable[[Place, int], Node], ...] = (
     *(_concatenation, _concatenation, _element_string, _ternary_string, _assignment_string),
-    *(_call_string, _made_string, _made_string, _sprintf, _sprintf, _sprint),
+    *(_call_string, _made_string, _made_string, _sprintf, _sprintf, _sprint, _histogram_text),
 )

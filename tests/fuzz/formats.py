@@ -11,25 +11,29 @@ Make = Callable[[str], Node]  # an expression of a type
 
 _LITERALS = ("", " ", ", ", "=", "[", "] ", "%%", r"\t", "x", r"\303\251")
 _CONVERSIONS = "dddiuoxXpcsssss"
+_BINARY = ("%1b", "%2b", "%4b", "%8b", "%b", "%.2b", "%8.4b", "%-8.1b", "%08.2b")
+_MEMORY = ("%m", "%3m", "%.4m", "%M", "%.8M", "%#m", "%#.2M")
 _DELIMITERS = (",", " ", "", " | ", "%d")
 
 
 def _directive(place: Place, make: Make) -> tuple[str, list[Node]]:
     """The text of a directive and its arguments."""
     rng = place.rng
+    if place.chance(0.04):
+        return rng.choice(_BINARY), [make(LONG)]
+    if place.world.library and place.chance(0.02):  # memory that cannot be read
+        return rng.choice(_MEMORY), [node("nowhere", rng.choice(("0", "1", "4000")))]
     conversion = rng.choice(_CONVERSIONS)
-    if rng.random() < 0.04:
-        return rng.choice(("%1b", "%2b", "%4b", "%b", "%.2b")), [make(LONG)]
     args: list[Node] = []
     text = "%" + rng.choice(("", "", "", "", "-", "+", " ", "#", "0"))
-    if rng.random() < 0.3:
-        if rng.random() < 0.25:
+    if place.chance(0.3):
+        if place.chance(0.25):
             text += "*"
             args.append(_size(place))
         else:
             text += str(rng.choice((1, 2, 5, 8, 12, 20)))
-    if rng.random() < 0.2 and conversion != "c":
-        if rng.random() < 0.3:
+    if place.chance(0.2):
+        if place.chance(0.3):
             text += ".*"
             args.append(_size(place))
         else:
@@ -42,7 +46,7 @@ def _directive(place: Place, make: Make) -> tuple[str, list[Node]]:
 def _size(place: Place) -> Node:
     """A width or precision, perhaps negative, not huge."""
     names = place.names(LONG)
-    if names and place.rng.random() < 0.4:
+    if names and place.chance(0.4):
         return node(LONG, f"({place.rng.choice(names)} % 12)")
     return node(LONG, str(place.rng.choice((-8, -1, 0, 1, 3, 6, 11))))
 
@@ -58,13 +62,14 @@ def _format(place: Place, make: Make, most: int) -> tuple[str, list[Node]]:
 
 def printf_call(place: Place, make: Make) -> Node:
     """``printf(...)`` of a line."""
-    text, args = _format(place, make, 4)
-    return node("print", f'printf("{text}\\n", ', *joined(", ", args), ")")
+    text, args = _format(place, make, place.rng.choice((1, 2, 4)))
+    end = place.rng.choice((r"\n", r"\n", r"\n", "", r"\n%"))
+    return node("print", f'printf("{text}{end}", ', *joined(", ", args), ")")
 
 
 def sprintf_call(place: Place, make: Make) -> Node:
     """``sprintf(...)``."""
-    text, args = _format(place, make, 3)
+    text, args = _format(place, make, place.rng.choice((1, 2, 3)))
     return node(STRING, f'sprintf("{text}", ', *joined(", ", args), ")")
 
 
@@ -75,7 +80,7 @@ def _values(place: Place, make: Make, least: int) -> list[Node]:
 
 def print_call(place: Place, make: Make) -> Node:
     """``print``, ``println``, ``printd`` or ``printdln``."""
-    if place.rng.random() < 0.5:
+    if place.chance(0.5):
         name = place.rng.choice(("print", "println"))
         return node("print", f"{name}(", *joined(", ", _values(place, make, 1)), ")")
     name, between = place.rng.choice(("printd", "printdln")), place.rng.choice(_DELIMITERS)

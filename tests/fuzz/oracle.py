@@ -20,7 +20,7 @@ from pystap.output.formatspec import parse_format
 from pystap.output.render import render, render_histogram
 
 from .arithmetic import compare, compute, wrap
-from .expressions import LINEAR
+from .scope import Shape
 
 Value = int | str
 _DEEPEST = 8  # calls; more may exceed MAXNESTING
@@ -75,14 +75,16 @@ class Outcome:
     failed: bool
 
 
-def _new_aggregate() -> Aggregate:
-    return Aggregate(StatSpec(linear=LINEAR))
-
-
 class Oracle:
-    """One session of one file; ``types`` are those of the globals by name."""
+    """One session of one file; ``types`` and ``shapes`` are those of the globals by name."""
 
-    def __init__(self, file: ast.File, types: dict[str, str], defines: dict[str, int]) -> None:
+    def __init__(
+        self,
+        file: ast.File,
+        types: dict[str, str],
+        shapes: dict[str, Shape],
+        defines: dict[str, int],
+    ) -> None:
         self.limit = defines.get("MAXSTRINGLEN", 512) - 1
         self.maxerrors = defines.get("MAXERRORS", 0)
         self.steps = 0
@@ -90,7 +92,8 @@ class Oracle:
         self.out: list[bytes] = []
         self.errors: list[str] = []
         self.phase = "begin"
-        self.functions: dict[str, list[ast.FunctionDef]] = {}
+        self.functions: dict[tuple[str, int], list[ast.FunctionDef]] = {}
+        self.defaults: dict[str, Callable[[], Any]] = {}
         self.probes: list[tuple[str, int, ast.Block]] = []
         self.scalars: dict[str, Any] = {}
         self.arrays: dict[str, Array] = {}
@@ -100,22 +103,27 @@ class Oracle:
         self.context = SimpleNamespace(
             state=state, event=SimpleNamespace(cpu=0), captures=None, fault=_fault
         )
-        defaults = {"long": int, "string": str, "stats": _new_aggregate}
         for item in file.items:
             match item:
                 case ast.FunctionDef():
-                    self.functions.setdefault(item.name, []).append(item)
+                    self.functions.setdefault((item.name, len(item.params)), []).append(item)
                 case ast.ProbeDef():
                     self.probes += [(*_point(p), item.body) for p in item.points]
                 case ast.GlobalDecl(variables=variables):
                     for v in variables:
-                        default = defaults[types[v.name]]
-                        if v.name.startswith("a"):
-                            most = v.size or defines.get("MAXMAPENTRIES", _MOST_ELEMENTS)
-                            sized = v.size is not None
-                            self.arrays[v.name] = Array(v.name, most, sized, v.wrap, default)
-                        else:
-                            self.scalars[v.name] = v.init.value if v.init else default()
+                        self._declare(v, _default(types[v.name], shapes.get(v.name)), defines)
+        for overloads in self.functions.values():
+            overloads.sort(key=lambda f: f.priority or 0)
+
+    def _declare(
+        self, v: ast.GlobalVar, default: Callable[[], Any], defines: dict[str, int]
+    ) -> None:
+        if v.name.startswith("a"):
+            most = v.size or defines.get("MAXMAPENTRIES", _MOST_ELEMENTS)
+            self.arrays[v.name] = Array(v.name, most, v.size is not None, v.wrap, default)
+        else:
+            self.scalars[v.name] = v.init.value if v.init else default()
+            self.defaults[v.name] = default
 
     def run(self) -> Outcome:
         """The whole session."""
@@ -202,7 +210,9 @@ class Oracle:
 
     def _foreach(self, stmt: ast.Foreach) -> None:
         if isinstance(stmt.base, ast.Histogram):
-            for bucket in range(len(self._buckets(stmt.base))):
+            counts = self._buckets(stmt.base)
+            limit = len(counts) if stmt.limit is None else max(0, self.value(stmt.limit))
+            for bucket in range(len(counts))[:limit]:
                 self._set_local(stmt.keys[0], bucket)
                 if not self._round(stmt.body):
                     break
@@ -246,11 +256,7 @@ class Oracle:
             case ast.Name(name=name) if name in self.arrays:
                 self.arrays[name].elements.clear()
             case ast.Name(name=name) if name in self.scalars:
-                self.scalars[name] = (
-                    type(self.scalars[name])()
-                    if not isinstance(self.scalars[name], Aggregate)
-                    else _new_aggregate()
-                )
+                self.scalars[name] = self.defaults[name]()
             case ast.Name(name=name):
                 self.frame[name] = type(self.frame.get(name, 0))()
             case ast.Index(base=ast.Name(name=name), indexes=indexes):
@@ -372,7 +378,7 @@ class Oracle:
         array = self.arrays[_name(target)]
         array.room_for(key)
         if key not in array.elements:
-            array.elements[key] = _new_aggregate()
+            array.elements[key] = array.default()
         return array.elements[key]
 
     def _extract(self, op: str, stat: Aggregate) -> int:
@@ -410,7 +416,14 @@ class Oracle:
                 raise Fault(args[0])
             case "tokenize" if len(args) == 1:
                 name = "tokenize_next"
-        if name not in self.functions:
+            case "warn" | "log":
+                if name == "log":
+                    self.out.append(args[0].removesuffix("\n").encode("latin-1") + b"\n")
+                return 0
+        overloads = self.functions.get((name, len(args)))
+        if overloads is None:
+            if name not in STRINGS:
+                raise Unsure(name)
             result = STRINGS[name](self.context, SimpleNamespace(pos=0), *args)
             return self._cut(result) if isinstance(result, str) else result
         self.depth += 1
@@ -418,7 +431,7 @@ class Oracle:
             raise Unsure("deep calls")
         outer = self.frame
         try:
-            return self._body(self.functions[name], args)
+            return self._body(overloads, args)
         finally:
             self.frame = outer
             self.depth -= 1
@@ -456,9 +469,14 @@ class Oracle:
             end = b"\n" if name == "println" else b""
             return render_histogram(directive, counts, 50, 2) + end  # type: ignore[arg-type]
         values = [self.value(a) for a in expr.args]
+        if name == "print_char":
+            return bytes([values[0] & 0xFF])
         given = [v.encode("latin-1") if isinstance(v, str) else v for v in values]
         if expr.format is not None:
-            return render(parse_format(expr.format.value), given)
+            format_ = parse_format(expr.format.value)
+            if any(d.conv in ("m", "M") for d in format_.directives):
+                raise Unsure("memory")
+            return render(format_, given)
         texts = [v if isinstance(v, bytes) else b"%d" % v for v in given]
         between = expr.delimiter.value.encode("latin-1") if expr.delimiter else b""
         return between.join(texts) + (b"\n" if name.endswith("ln") else b"")
@@ -483,3 +501,11 @@ def _point(point: ast.ProbePoint) -> tuple[str, int]:
 
 def _fault(message: str, _position: int) -> Fault:
     return Fault(message)
+
+
+def _default(ty: str, shape: Shape | None) -> Callable[[], Any]:
+    """What makes the value a global of a type begins with."""
+    if shape is None:
+        return int if ty == "long" else str
+    spec = StatSpec(linear=shape.linear, shift=shape.shift or 0)
+    return lambda: Aggregate(spec)

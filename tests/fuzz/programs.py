@@ -3,58 +3,82 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 
-from .expressions import KEYS, expression, long_
-from .scope import LONG, STATS, STRING, Array, Function, Place, World
-from .statements import braced, show, statement
+from .expressions import KEYS
+from .functions import random_functions
+from .scope import LONG, STATS, STRING, Array, Place, Shape, World
+from .statements import braced, locals_of, show, statement, with_start
 from .tree import Node, node
 
 _TYPES = (LONG, LONG, STRING)
+_LINEAR = ((-20, 100, 10), (0, 40, 10), (-5, 5, 1), (0, 1000, 50), (0, 100, 7), (-1000, 0, 999))
 
 
 @dataclass(frozen=True)
 class Program:
-    """A random program, the options it runs with and the types of its globals."""
+    """A random program, the options it runs with, and the types of its globals and shapes of its
+    aggregates by name."""
 
     tree: Node
     options: tuple[str, ...]
     types: dict[str, str]
+    shapes: dict[str, Shape]
+
+
+# By the size of a program, of which there are three.
+_SIZES = (24, 4, 1)  # how many
+_DEEPEST = ((1, 1, 2), (1, 2, 2, 3), (2, 3, 4))  # how deep statements nest
+_BUDGET = ((1, 2, 2, 3), (2, 3), (3, 3, 4))  # how deep expressions do
+_FUNCTIONS = ((0, 0, 1), (0, 1, 2), (1, 2, 3))
+_PROBES = ((1,), (1, 2), (2, 3))
+_STATEMENTS = (3, 5, 7)
+_AGGREGATES = ((0, 0, 1), (0, 0, 1), (0, 0, 1, 2))
+_ARRAYS = ((0, 1, 1), (0, 1, 1, 2), (1, 2, 3))
 
 
 def random_program(seed: int) -> Program:
-    """The program of a seed."""
+    """The program of a seed: most are small, which finds more in the same time."""
     rng = random.Random(seed)
-    world = World(deepest=rng.choice((1, 2, 2, 3, 4)))
-    items = _globals(rng, world)
-    for number in range(rng.choice((0, 1, 2, 3))):
-        items += _function(rng, world, number)
-    items.append(_first_probe(rng, world))
-    for number in range(rng.choice((1, 1, 2, 3))):
-        items.append(_probe(rng, world, f"begin({number})"))
-    if rng.random() < 0.3:
-        items.append(_probe(rng, world, "end(-1)"))
-    if rng.random() < 0.3:
-        items.append(_probe(rng, world, "error(-1)"))
-    items.append(_last_probe(world))
+    size = rng.choices((0, 1, 2), _SIZES)[0]
+    world = World(rng.choice(_DEEPEST[size]), rng.choice(_BUDGET[size]), rng.random() < 0.25)
+    items = _globals(rng, world, size)
+    for number in range(rng.choice(_FUNCTIONS[size])):
+        items += random_functions(rng, world, number)
+    items += _first_probe(rng, world)
+    for number in range(rng.choice(_PROBES[size])):
+        point = f"begin({number})"
+        if rng.random() < 0.05:
+            point += f", begin({number + 10})"
+        items.append(_probe(rng, world, point, _STATEMENTS[size]))
+    for point in ("end(-1)", "error(-1)"):
+        if rng.random() < 0.1:
+            items.append(_probe(rng, world, point, _STATEMENTS[size]))
     types = world.scalars | {a.name: a.value for a in world.arrays}
-    return Program(node("program", *items), _options(rng), types)
+    options = _options(rng)
+    tree = node("program", *items, node("fixed", "probe begin(99) { exit() }\n"))
+    tree.parts += _last_probe(rng, world, str(tree))
+    return Program(tree, options, types, world.shapes)
 
 
 def _options(rng: random.Random) -> tuple[str, ...]:
-    options = ["-w"]
-    if rng.random() < 0.3:
-        options.append(f"-DMAXSTRINGLEN={rng.choice((9, 16, 33, 64, 200))}")
-    if rng.random() < 0.2:
-        options.append("-DMAXMAPENTRIES=6")
-    if rng.random() < 0.5:
-        options.append("-DMAXERRORS=3")
-    if rng.random() < 0.2:
-        options.append("-u")
-    if rng.random() < 0.1:
-        options.append("--compatible=4.3")
-    if rng.random() < 0.1:
-        options.append("-DMAXACTION=10")
+    options = ["-w"] if rng.random() < 0.8 else []
+    for probability, choices in (
+        (0.3, [f"-DMAXSTRINGLEN={n}" for n in (9, 16, 33, 64, 200, 1000)]),
+        (0.2, ["-DMAXMAPENTRIES=6"]),
+        (0.5, ["-DMAXERRORS=3"]),
+        (0.05, ["--compatible=4.3"]),
+        (0.1, ["-DMAXACTION=10", "-DMAXACTION=3"]),
+        (0.05, ["-DMAXNESTING=2", "-DMAXNESTING=5"]),
+        (0.05, ["-DHIST_WIDTH=20", "-DHIST_ELISION=0", "-DHIST_ELISION=-1"]),
+        (0.05, ["--suppress-handler-errors"]),
+        (0.05, ["-Gg0=7", "-Gt0=other"]),
+    ):
+        if rng.random() < probability:
+            options.append(rng.choice(choices))
+    if rng.random() < 0.35:  # what the oracle looks at
+        options += ["-u", "--no-global-var-display"]
     return tuple(options)
 
 
@@ -62,81 +86,33 @@ def _item(*parts: str | Node) -> Node:
     return node("item", *parts, "\n")
 
 
-def _globals(rng: random.Random, world: World) -> list[Node]:
+def _globals(rng: random.Random, world: World, size: int) -> list[Node]:
     items = []
     for name, ty, value in (("g0", LONG, "5"), ("g1", LONG, "-1"), ("t0", STRING, '"start"')):
         world.scalars[name] = ty
         items.append(_item(f"global {name} = {value}"))
-    for number in range(rng.choice((0, 1, 1, 2))):
-        world.scalars[f"x{number}"] = STATS
-        items.append(_item(f"global x{number}"))
-    for number in range(rng.choice((1, 2, 3))):
-        key_types = tuple(rng.choice(_TYPES) for _ in range(rng.choice((1, 1, 2, 3))))
+    for number in range(rng.choice(_AGGREGATES[size])):
+        name = f"x{number}"
+        world.scalars[name] = STATS
+        world.shapes[name] = _shape(rng)
+        items.append(_item(f"global {name}"))
+    for number in range(rng.choice(_ARRAYS[size])):
+        key_types = tuple(rng.choice(_TYPES) for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5, 9))))
         value = rng.choice((LONG, LONG, STRING, STATS))
-        wrap, size = rng.choice(("", "", "%")), rng.choice(("", "", "[3]", "[8]"))
+        wrap, length = rng.choice(("", "", "%")), rng.choice(("", "", "[3]", "[8]", "[1]"))
         name = f"a{number}"
-        world.arrays.append(Array(name, key_types, value, f"{name}{wrap}{size}"))
-        items.append(_item(f"global {name}{wrap}{size}"))
+        if value == STATS:
+            world.shapes[name] = _shape(rng)
+        world.arrays.append(Array(name, key_types, value))
+        items.append(_item(f"global {name}{wrap}{length}"))
     return items
 
 
-def _locals(rng: random.Random) -> dict[str, str]:
-    found = {f"l{n}": LONG for n in range(rng.choice((2, 3)))}
-    return found | {f"s{n}": STRING for n in range(rng.choice((1, 2)))}
+def _shape(rng: random.Random) -> Shape:
+    return Shape(rng.choice(_LINEAR), rng.choice((None, None, 0, 4, 10, 62)))
 
 
-def _start(names: dict[str, str]) -> list[Node]:
-    """Statements that give locals their type."""
-    values = {LONG: "0", STRING: '""'}
-    return [node("stmt", f"{name} = {values[ty]}") for name, ty in names.items()]
-
-
-def _function(rng: random.Random, world: World, number: int) -> list[Node]:
-    """A function, or two of one name, the first of which may leave by ``next``."""
-    recursive = rng.random() < 0.3
-    params = tuple(rng.choice(_TYPES) for _ in range(rng.randint(0, 3)))
-    if recursive:
-        params = (LONG, *params)
-    result = rng.choice(_TYPES)
-    function = Function(f"f{number}", params, result, frozenset(), recursive)
-    writes: set[str] = set()
-    bodies = 2 if rng.random() < 0.25 and not recursive else 1
-    items = [_function_body(rng, world, function, writes, bodies - n) for n in range(bodies)]
-    world.functions.append(Function(function.name, params, result, frozenset(writes), recursive))
-    return items
-
-
-def _function_body(
-    rng: random.Random, world: World, function: Function, writes: set[str], remaining: int
-) -> Node:
-    names = {f"p{n}": ty for n, ty in enumerate(function.params)}
-    own = _locals(rng)
-    place = Place(world, rng, names | own, list(world.functions), function, writes=writes)
-    body = _start(own)
-    if remaining > 1:
-        body.append(node("stmt", "if (", long_(place, 2), ") next"))
-    if function.recursive:
-        body += _recursion(place, function)
-    body += [statement(place) for _ in range(rng.randint(1, 4))]
-    body.append(node("stmt", "return ", expression(place, function.result, 2)))
-    params = ", ".join(f"{n}:{ty}" for n, ty in names.items())
-    head = f"function {function.name}:{function.result}({params}) "
-    return _item(head, braced(body))
-
-
-def _recursion(place: Place, function: Function) -> list[Node]:
-    """The end of the recursion, and a call one level down."""
-    done = node("stmt", "if (p0 <= 0) return ", expression(place, function.result, 1))
-    again = [expression(place, ty, 1) for ty in function.params[1:]]
-    target = "s0" if function.result == STRING else "l1"
-    inner = node("stmt", f"{target} = {function.name}(p0 - 1")
-    for arg in again:
-        inner.parts += [", ", arg]
-    inner.parts.append(")")
-    return [done, inner]
-
-
-def _first_probe(rng: random.Random, world: World) -> Node:
+def _first_probe(rng: random.Random, world: World) -> list[Node]:
     """Writes every array and aggregate: that settles all types and gives loops something to do."""
     body = []
     for name, ty in world.scalars.items():
@@ -151,43 +127,64 @@ def _first_probe(rng: random.Random, world: World) -> Node:
             number = rng.choice((-7, 0, 1, 2, 50, 1000))
             value = {LONG: f"= {number}", STRING: f'= "{number}"', STATS: f"<<< {number}"}
             body.append(node("stmt", f"{array.name}[{keys}] {value[array.value]}"))
-    return _item("probe begin(-1) ", braced(body))
+    return [_item("probe begin(-1) ", braced(body))] if body else []
 
 
-def _probe(rng: random.Random, world: World, point: str) -> Node:
-    own = _locals(rng)
+def _probe(rng: random.Random, world: World, point: str, most: int) -> Node:
+    own = locals_of(rng)
     place = Place(world, rng, own, list(world.functions))
-    body = _start(own)
-    body += [statement(place) for _ in range(rng.randint(2, 7))]
+    body = [statement(place) for _ in range(rng.randint(1, most))]
     body.append(show(place))
-    return _item(f"probe {point} ", braced(body))
+    return _item(f"probe {point} ", with_start(own, body))
 
 
-def _last_probe(world: World) -> Node:
-    """Prints every global at the end, and ends the session; the latter always stays."""
+def _last_probe(rng: random.Random, world: World, text: str) -> list[Node]:
+    """Prints the globals at the end.  What it leaves out the session may print by itself."""
     body = []
     for name, ty in world.scalars.items():
+        if rng.random() < 0.1 or len(re.findall(rf"\b{name}\b", text)) < 2:
+            continue
         if ty == STATS:
-            body.append(node("stmt", f'printf("{name} %d %d\\n", @count({name}), @sum({name}))'))
+            body += _dump_aggregate(rng, world, name)
         else:
             directive = "%d" if ty == LONG else '"%#s"'.replace('"', '\\"')
             body.append(node("stmt", f'printf("{name}={directive}\\n", {name})'))
     for array in world.arrays:
-        body.append(node("stmt", *_dump(array)))
-    items = [
-        _item("probe end, error ", braced(body)),
-        node("fixed", "probe begin(99) { exit() }\n"),
+        if rng.random() < 0.7:
+            body.append(node("stmt", *_dump(rng, world, array)))
+    return [_item("probe end, error ", braced(body))] if body else []
+
+
+def _dump_aggregate(rng: random.Random, world: World, name: str) -> list[Node]:
+    count = node("stmt", f'printf("{name} %d %d\\n", @count({name}), @sum({name}))')
+    if rng.random() < 0.6:
+        return [count]
+    shown = 'printf("%d/%d/%d/%d ", @min({0}), @max({0}), @avg({0}), {1})'
+    linear = "{}, {}, {}".format(*world.shapes[name].linear)
+    hist = f"println(@hist_linear({name}, {linear}))"
+    full = shown.format(name, _variance(world, name, name))
+    return [
+        node("stmt", f"if (@count({name})) {{\n", node("stmt", full), "\n", hist, "\n}"),
+        count,
     ]
-    return node("fixed", *items)
 
 
-def _dump(array: Array) -> list[str | Node]:
+def _variance(world: World, name: str, stat: str) -> str:
+    shift = world.shapes[name].shift
+    return f"@variance({stat})" if shift is None else f"@variance({stat}, {shift})"
+
+
+def _dump(rng: random.Random, world: World, array: Array) -> list[str | Node]:
     names = [f"q{n}{ty[0]}" for n, ty in enumerate(array.keys)]
     listed = ", ".join(names)
     value = f"{array.name}[{listed}]"
     directives = " ".join("%d" if ty == LONG else "<%s>" for ty in array.keys)
     if array.value == STATS:
-        values, more = "%d %d", f"@count({value}), @sum({value})"
+        ops = ["count", "sum"] if rng.random() < 0.7 else ["count", "min", "max", "avg"]
+        extracted = [f"@{op}({value})" for op in ops]
+        if len(ops) > 2:
+            extracted.append(_variance(world, array.name, value))
+        values, more = " ".join(["%d"] * len(extracted)), ", ".join(extracted)
     else:
         values, more = ("%d" if array.value == LONG else "<%s>"), value
     line = f'printf("{array.name}[{directives}]={values}\\n", {listed}, {more})'

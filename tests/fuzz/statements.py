@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Callable
 
 from .expressions import (
     call,
+    condition,
     expression,
     histogram,
     keys,
@@ -16,10 +19,8 @@ from .expressions import (
     target_of,
 )
 from .formats import print_call, printf_call
-from .scope import LONG, STATS, STRING, Array, Place
+from .scope import LONG, NOTHING, STATS, STRING, Array, Place
 from .tree import Node, joined, node
-
-_VALUE = 3  # how deep expressions nest
 
 
 def block(place: Place, most: int = 4) -> Node:
@@ -36,6 +37,20 @@ def braced(statements: list[Node]) -> Node:
     return Node("block", [*parts, "}"])
 
 
+def locals_of(rng: random.Random) -> dict[str, str]:
+    """Names and types of some locals."""
+    found = {f"l{n}": LONG for n in range(rng.choice((2, 3)))}
+    return found | {f"s{n}": STRING for n in range(rng.choice((1, 2)))}
+
+
+def with_start(names: dict[str, str], body: list[Node]) -> Node:
+    """A block that begins by giving the locals it uses their type."""
+    values = {LONG: "0", STRING: '""'}
+    text = "".join(map(str, body))
+    used = [n for n in names if re.search(rf"\b{n}\b", text)]
+    return braced([node("stmt", f"{n} = {values[names[n]]}") for n in used] + body)
+
+
 def statement(place: Place) -> Node:
     """One statement."""
     kinds = _SIMPLE if place.depth >= place.world.deepest else _ALL
@@ -46,7 +61,7 @@ def show(place: Place) -> Node:
     """Print something."""
 
     def make(ty: str) -> Node:
-        return expression(place, ty, _VALUE - 1)
+        return expression(place, ty, place.world.budget - 1)
 
     maker = place.rng.choice((printf_call, printf_call, print_call))
     return node("stmt", maker(place, make))
@@ -54,15 +69,16 @@ def show(place: Place) -> Node:
 
 def _assign(place: Place) -> Node:
     names = place.names(LONG)
-    op = place.rng.choice(("=", "=", "=", "+=", "-=", "*=", "/=", "%=", ">>=", "^="))
+    ops = ("=", "=", "=", "+=", "-=", "*=", "/=", "%=", "<<=", ">>=", "&=", "|=", "^=")
+    op = place.rng.choice(ops)
     target = target_of(place, LONG, names, 1)
-    return node("stmt", target, f" {op} ", long_(place, _VALUE))
+    return node("stmt", target, f" {op} ", long_(place, place.world.budget))
 
 
 def _assign_string(place: Place) -> Node:
     target = target_of(place, STRING, place.names(STRING), 1)
     op = place.rng.choice((" = ", " = ", " .= "))
-    return node("stmt", target, op, string(place, _VALUE))
+    return node("stmt", target, op, string(place, place.world.budget))
 
 
 def _crement(place: Place) -> Node:
@@ -71,12 +87,11 @@ def _crement(place: Place) -> Node:
 
 
 def _sample(place: Place) -> Node:
-    arrays = place.arrays(STATS, writable=True)
-    scalars = [n for n, ty in place.world.scalars.items() if ty == STATS]
+    arrays, scalars = place.arrays(STATS, writable=True), place.aggregates(writable=True)
     if not arrays and not scalars:
         return _assign(place)
     target = target_of(place, STATS, scalars, 1)
-    value = small(place) if place.rng.random() < 0.5 else long_(place, 1)
+    value = small(place) if place.chance(0.5) else long_(place, 1)
     return node("stmt", target, " <<< ", value)
 
 
@@ -89,15 +104,18 @@ def _evaluate(place: Place) -> Node:
 
 def _delete(place: Place) -> Node:
     arrays = [a for a in place.world.arrays if a.name not in place.iterated]
-    if not arrays or place.rng.random() < 0.2:
-        ty = place.rng.choice((LONG, STRING))
-        return node("stmt", f"delete {place.rng.choice(place.names(ty))}")
+    if not arrays or place.chance(0.2):
+        names = [n for ty in (LONG, STRING) for n in place.names(ty)]
+        name = place.rng.choice(names + place.aggregates(writable=True))
+        if name in place.aggregates():
+            place.writes.add(name)
+        return node("stmt", f"delete {name}")
     array = place.rng.choice(arrays)
     place.writes.add(array.name)
-    if place.rng.random() < 0.15:
+    if place.chance(0.15):
         return node("stmt", f"delete {array.name}")
     wanted = keys(place, array, 1)
-    if len(wanted) > 1 and place.rng.random() < 0.5:
+    if len(wanted) > 1 and place.chance(0.5):
         wanted[place.rng.randrange(len(wanted))] = node("wildcard", "*")
     return node("stmt", f"delete {array.name}[", *joined(", ", wanted), "]")
 
@@ -111,32 +129,54 @@ def _leave(place: Place) -> Node:
     if place.function is not None:
         ways += ["return"] * 4
     way = node("stmt", rng.choice(ways))
-    if place.function is not None and str(way) == "return":
+    if str(way) == "return" and place.function is not None and place.function.result != NOTHING:
         way = node("stmt", "return ", expression(place, place.function.result, 2))
-    if rng.random() < 0.1:
+    if place.chance(0.05):
         way = node("stmt", rng.choice(("exit()", "abort()")))
-    return node("stmt", "if (", long_(place, 1), ") ", braced([way]))
+    return _under_condition(place, way)
+
+
+def _under_condition(place: Place, what: Node) -> Node:
+    braces = place.chance(0.7)
+    return node("stmt", "if (", condition(place, 1), ") ", braced([what]) if braces else what)
 
 
 def _error(place: Place) -> Node:
     raising = node("stmt", "error(", string(place, 1), ")")
-    return node("stmt", "if (", long_(place, 1), ") ", braced([raising]))
+    if place.world.library and place.chance(0.3):
+        return node("stmt", "assert(", condition(place, 1), ", ", string(place, 0), ")")
+    return _under_condition(place, raising)
+
+
+def _message(place: Place) -> Node:
+    name = place.rng.choice(("log", "warn"))
+    return node("stmt", f"{name}(", string(place, 1), ")")
+
+
+def _show_character(place: Place) -> Node:
+    return node("stmt", "print_char(", long_(place, 1), ")")
 
 
 def _show_histogram(place: Place) -> Node:
-    stat = statistic(place, 1)
-    if stat is None:
+    found = statistic(place, 1)
+    if found is None:
         return show(place)
-    printing = node("stmt", "print(", histogram(place, stat), ")")
-    return node("stmt", "if (@count(", stat, ")) ", braced([printing]))
+    name = place.rng.choice(("print", "print", "println"))
+    printing = node("stmt", f"{name}(", histogram(place, found), ")")
+    return node("stmt", "if (@count(", found[0], ")) ", braced([printing]))
+
+
+def _nothing(place: Place) -> Node:
+    # Without the semicolon a variable before the parenthesis would be a function.
+    return place.rng.choice((node("stmt", ";"), node("stmt", ";", long_(place, 1))))
 
 
 # --- statements with statements in them ---------------------------------------------------------
 
 
 def _if(place: Place) -> Node:
-    parts: list[str | Node] = ["if (", long_(place, 2), ") ", block(place.inside())]
-    if place.rng.random() < 0.5:
+    parts: list[str | Node] = ["if (", condition(place, 2), ") ", block(place.inside())]
+    if place.chance(0.5):
         parts += [" else ", block(place.inside())]
     return node("stmt", *parts)
 
@@ -147,7 +187,11 @@ def _for(place: Place) -> Node:
     inner = place.inside(loop=True)
     body = block(inner)
     body.parts.insert(1, node("stmt", f"l0 ^= {var}\n"))
-    head = f"for ({var} = 0; {var} < {rounds}; {var}++) "
+    if place.chance(0.2):  # the parts of the head in other places
+        body.parts.insert(1, node("fixed", f"if ({var}++ >= {rounds}) break\n"))
+        head = place.rng.choice((f"{var} = 0\nfor (;;) ", f"{var} = 0\nwhile (1) "))
+    else:
+        head = f"for ({var} = 0; {var} < {rounds}; {var}++) "
     return node("stmt", head, body)
 
 
@@ -156,8 +200,8 @@ def _while(place: Place) -> Node:
     rounds = place.rng.choice((1, 2, 3, 4))
     inner = place.inside(loop=True)
     extra: list[str | Node] = []
-    if place.rng.random() < 0.4:
-        extra = [" && ", long_(place, 1)]
+    if place.chance(0.4):
+        extra = [" && ", condition(place, 1)]
     head = node("stmt", f"{var} = {rounds}\nwhile ({var}-- > 0", *extra, ") ")
     return node("stmt", head, block(inner))
 
@@ -176,43 +220,54 @@ def _foreach(place: Place) -> Node:
 def _foreach_head(place: Place, array: Array, names: list[str], inner: Place) -> Node:
     """``foreach (... in ...)`` with an order, perhaps a value, a slice and a limit."""
     rng = place.rng
-    where = rng.randrange(3)  # what the order is of: a key, the value, nothing
+    where = rng.randrange(4)  # what the order is of: a key, the array, the value, nothing
     direction = rng.choice("+-")
     shown = list(names)
     if where == 0:
         shown[rng.randrange(len(shown))] += direction
-    variables = f"[{', '.join(shown)}]"
-    if array.value != STATS and rng.random() < 0.3:
+    alone = len(shown) == 1 and place.chance(0.5)
+    variables = shown[0] if alone else f"[{', '.join(shown)}]"
+    if array.value != STATS and (where == 2 or place.chance(0.3)):
         value = place.fresh("v")
         inner.locals[value] = array.value
-        variables = f"{value} = {variables}"
+        variables = f"{value}{direction if where == 2 else ''} = {variables}"
     parts: list[str | Node] = [f"foreach ({variables} in {array.name}"]
-    if len(names) > 1 and rng.random() < 0.3:
+    if len(names) > 1 and place.chance(0.3):
         wanted = keys(place, array, 1)
-        wanted[rng.randrange(len(wanted))] = node("wildcard", "*")
+        for at in rng.sample(range(len(names)), rng.choice((1, 1, 2))):
+            wanted[at] = node("wildcard", "*")
         parts += ["[", *joined(", ", wanted), "]"]
     if where == 1:
         op = f" @{rng.choice(('count', 'sum', 'min', 'max', 'avg'))}"
+        if array.value == STATS and place.world.shapes[array.name].shift is None:
+            op = rng.choice(("", op, op, op, " @variance"))
         parts.append((op if array.value == STATS else "") + direction)
-    if rng.random() < 0.3:
-        parts += [" limit ", small(place)]
+    if place.chance(0.3):
+        parts += [" limit ", small(place) if place.chance(0.7) else long_(place, 1)]
     return node("stmt", *parts, ") ")
 
 
 def _foreach_bucket(place: Place) -> Node:
-    stat = statistic(place, 1)
-    if stat is None:
+    found = statistic(place, 0)
+    if found is None:
         return _for(place)
     bucket = place.fresh("b")
-    table = histogram(place, stat)
-    line = node("stmt", f'if ({table}[{bucket}]) printf("%d:%d ", {bucket}, {table}[{bucket}])')
-    return node("stmt", f"foreach ({bucket} in ", table, ") ", braced([line]))
+    table = histogram(place, found)
+    inner = place.inside(loop=True, iterated=str(found[0]).partition("[")[0])
+    inner.locals[bucket] = LONG
+    if place.chance(0.3):
+        body = block(inner)
+    else:
+        line = f'if ({table}[{bucket}]) printf("%d:%d ", {bucket}, {table}[{bucket}])'
+        body = braced([node("stmt", line)])
+    limit = [" limit ", small(place)] if place.chance(0.2) else []
+    return node("stmt", f"foreach ({bucket} in ", table, *limit, ") ", body)
 
 
 def _try(place: Place) -> Node:
     parts: list[str | Node] = ["try ", block(place.inside())]
     inner = place.inside()
-    if place.rng.random() < 0.6:
+    if place.chance(0.6):
         name = place.rng.choice([n for n, ty in place.locals.items() if ty == STRING])
         handler = block(inner)
         handler.parts.insert(1, node("stmt", f'printf("caught %s\\n", {name})\n'))
@@ -222,7 +277,8 @@ def _try(place: Place) -> Node:
 
 _SIMPLE: tuple[Callable[[Place], Node], ...] = (
     *(show, show, show, show, _assign, _assign, _assign, _assign_string, _assign_string, _crement),
-    *(_sample, _sample, _evaluate, _delete, _leave, _error, _show_histogram),
+    *(_sample, _sample, _evaluate, _delete, _leave, _error, _show_histogram, _message, _nothing),
+    *(_show_character, show, _assign),
 )
 _ALL: tuple[Callable[[Place], Node], ...] = (
     *_SIMPLE,
