@@ -7,6 +7,8 @@ import pytest
 
 pytest.register_assert_rewrite("datadriven")
 
+pytest_plugins = ["lab.plugin"]
+
 
 def pytest_configure() -> None:
     """Seeds of the random programs; workers of pytest-xdist inherit the first one."""
