@@ -37,6 +37,7 @@ ASSIGNMENT: Final = frozenset(
     ("=", "<<<", "+=", "-=", "*=", "/=", "%=", "<<=", ">>=", "&=", "^=", "|=", ".=")
 )
 PREFIX: Final = frozenset("+-!~")
+TYPE_NAMES: Final = ("string", "long")  # keywords that may name a function
 PRINT_FAMILY: Final = frozenset(
     [
         "print",

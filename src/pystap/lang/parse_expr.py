@@ -16,6 +16,7 @@ from pystap.lang.operators import (
     OR,
     PREFIX,
     PRINT_FAMILY,
+    TYPE_NAMES,
 )
 from pystap.lang.parse_atop import AtOperatorParser, split_pretty
 from pystap.lang.tokens import Token
@@ -190,6 +191,8 @@ class ExpressionParser(AtOperatorParser):
             expr = self.at_operator()
         elif key == CODE:
             expr = self.embedded_expr()
+        elif self.calls_type_name():
+            expr = self.name()
         else:
             raise self.error("expected value" if key == "EOF" else _EXPECTED_VALUE)
         if self.component_follows():
@@ -241,6 +244,10 @@ class ExpressionParser(AtOperatorParser):
             self.depth -= 1
             return ast.Index(tok=tok, base=expr, indexes=indexes)
         return expr
+
+    def calls_type_name(self) -> bool:
+        """Whether here stands a call of a function named like a type."""
+        return self.keys[self.at] in TYPE_NAMES and self.keys[self.at + 1] == "("
 
     def arguments(self) -> list[ast.Expr]:
         """The arguments of a call behind its ``(``, and the ``)``."""

@@ -47,7 +47,7 @@ class StatementParser(ExpressionParser):
         handler = _STATEMENTS.get(key)
         if handler is not None:
             return handler(self)
-        if key in KEYWORDS or key == EOF:
+        if (key in KEYWORDS and not self.calls_type_name()) or key == EOF:
             hint = "a '}' may be missing before this" if key in _TOP_LEVEL else None
             raise self.error("expected statement", hint=hint)
         tok = self.tokens[self.at]

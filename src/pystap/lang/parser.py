@@ -15,6 +15,7 @@ from pystap.lang.environment import Environment
 from pystap.lang.lexer import lex
 from pystap.lang.limits import allow_deep_trees
 from pystap.lang.macros import MacroLibrary
+from pystap.lang.operators import TYPE_NAMES
 from pystap.lang.parse_points import PointParser
 from pystap.lang.preprocess import end_token, preprocess
 from pystap.lang.source import Source
@@ -22,7 +23,6 @@ from pystap.lang.tokens import Token
 from pystap.typing import Any, Final
 
 _INT_MAX: Final = 2**31 - 1
-_TYPES: Final = ("string", "long")
 _EXPECTED_TOP: Final = "expected 'probe', 'global', 'private', 'function', or '%{'"
 
 
@@ -226,7 +226,7 @@ class _Parser(PointParser):
         """``function name[:type](params)[:priority] body``."""
         self.take()
         tok = self.tokens[self.at]
-        if self.keys[self.at] in _TYPES:
+        if self.keys[self.at] in TYPE_NAMES:
             self.at += 1
         elif tok.kind == "keyword":
             self.at += 1  # taken for a name: parsing does not resume at it
