@@ -49,6 +49,7 @@ def make_probe_env(options: Options, diags: Diagnostics) -> ProbeEnv:
         target_pid=options.target_pid,
         skip_badvars=options.skip_badvars,
         sysroot=options.sysroot,
+        index_directory=index_directory(),
     )
 
 

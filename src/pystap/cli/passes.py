@@ -145,6 +145,8 @@ def _analyze(front: Front, files: list[ast.File], report: PassReport) -> Program
         pass  # everything is in the diagnostics already
     except BtfMissing as error:
         front.diags.add(missing_btf(error))
+    if front.probe_env.debug is not None:
+        front.probe_env.debug.save()
     if program is None or front.failed():
         front.print_diagnostics(report.verbose[1])
         report.failed(2)
@@ -196,7 +198,9 @@ def _files(front: Front, artifact: Artifact) -> list[str]:
 
     attached = [p.attach for p in artifact.probes]
     probed = {a.path for a in attached if isinstance(a, Uprobe | ProcessEvent) and a.path}
-    return [os.path.realpath(f) for f in (*front.tapset.used_files, *sorted(probed))]
+    opened = front.probe_env.debug
+    debug = () if opened is None else opened.files
+    return [os.path.realpath(f) for f in (*front.tapset.used_files, *sorted(probed), *debug)]
 
 
 def _print_tree(files: list[ast.File]) -> None:

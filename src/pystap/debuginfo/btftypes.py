@@ -77,6 +77,12 @@ class Ptr(Reference):
     __slots__ = ()
 
 
+class Ref(Ptr):
+    """A reference of C++: a pointer that is followed without being asked to."""
+
+    __slots__ = ()
+
+
 class Typedef(Reference):
     """A typedef."""
 

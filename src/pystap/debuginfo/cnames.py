@@ -6,13 +6,13 @@ from pystap.debuginfo import btftypes as t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pystap.debuginfo.btf import Btf
+    from pystap.debuginfo.types import Types
 
 #: no declaration in a kernel has that many parts; a longer one is a cycle in damaged BTF
 _MOST_PARTS = 500
 
 
-def spell(btf: Btf, type_id: int, declarator: str = "") -> str:
+def spell(btf: Types, type_id: int, declarator: str = "") -> str:
     """A declaration of ``declarator`` (may be empty) with the type.
 
     Qualifiers follow what they qualify (``char const *``); type tags are left out; structures
@@ -26,7 +26,7 @@ class _Speller:
 
     __slots__ = ("_btf", "_left")
 
-    def __init__(self, btf: Btf) -> None:
+    def __init__(self, btf: Types) -> None:
         self._btf = btf
         self._left = _MOST_PARTS
 
@@ -44,7 +44,8 @@ class _Speller:
                 declarator += f"[{view.length}]"
                 type_id = view.element
             elif isinstance(view, t.Ptr):
-                declarator = self._pointer(view.target, declarator)
+                star = "&" if isinstance(view, t.Ref) else "*"
+                declarator = self._pointer(view.target, star + declarator)
                 type_id = view.target
             elif isinstance(view, (t.Const, t.Volatile, t.Restrict)):
                 declarator = _join(type(view).__name__.lower(), declarator)
@@ -59,7 +60,7 @@ class _Speller:
 
     def _pointer(self, target: int, declarator: str) -> str:
         wrap = isinstance(self._btf.type(target), (t.Array, t.FuncProto))
-        return f"(*{declarator})" if wrap else f"*{declarator}"
+        return f"({declarator})" if wrap else declarator
 
     def _parameters(self, proto: t.FuncProto) -> str:
         listed = [self.spell(param.type, param.name) for param in proto.params]

@@ -58,7 +58,9 @@ class SyscallEvent(NamedTuple):
 class Uprobe(NamedTuple):
     """A user-space instruction: file path, offset in the file, and pid (0: any).
 
-    With ``target_only`` it counts in target() and its descendants only.
+    With ``target_only`` it counts in target() and its descendants only.  ``body`` is the offset
+    where a function's parameters are in place, when that is not at its start; ``semaphore`` that
+    of a counter which tells the program that somebody listens.
     """
 
     path: str
@@ -67,6 +69,8 @@ class Uprobe(NamedTuple):
     is_return: bool
     pid: int = 0
     target_only: bool = False
+    body: int = 0
+    semaphore: int = 0
 
 
 class ProcessEvent(NamedTuple):
@@ -118,6 +122,9 @@ def at_entry(attach: Attach) -> Attach:
     """Where what a return probe stands at is entered; kinds without returns stay as they are."""
     if isinstance(attach, SyscallEvent):
         return attach._replace(edge="enter")
-    if isinstance(attach, (Uprobe, KernelFunction)):
+    if isinstance(attach, Uprobe):
+        offset = attach.body or attach.offset
+        return attach._replace(is_return=False, offset=offset, body=0)
+    if isinstance(attach, KernelFunction):
         return attach._replace(is_return=False)
     return attach

@@ -17,6 +17,7 @@ from pystap.typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
+    from pystap.debuginfo.debugfiles import DebugFiles
     from pystap.debuginfo.functions import FunctionTable
     from pystap.diag.diagnostic import Diagnostics
 
@@ -33,11 +34,13 @@ class ProbeEnv:
     target_pid: int | None = None  # -x
     skip_badvars: bool = False
     sysroot: str = ""
+    index_directory: str = ""  # for indexes of debug information; empty: none are kept
+    debug: DebugFiles | None = None  # what was opened so far
     functions: FunctionTable | None = None  # of the kernel; made when first asked for
+    has_feature: Callable[[str], bool] | None = None  # of pystap.kernel.features
 
 
 class Context(Protocol):
-    has_feature: Callable[[str], bool] | None = None  # of pystap.kernel.features
     """What the handlers of a match can see.
 
     Two matches with equal ``share_key`` see the same things in the same way: sema gives them one

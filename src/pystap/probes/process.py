@@ -1,12 +1,12 @@
-"""``process(...)``: functions of user programs by their symbol tables, and process life cycle."""
+"""``process(...)``: places in user programs, and the life cycle of processes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
-from pystap.probes.attach import ProcessEvent, Uprobe
+from pystap.probes.attach import ProcessEvent
 from pystap.probes.base import Match, NoContext, ProbeEnv
 from pystap.probes.programs import (
     Program,
@@ -23,10 +23,7 @@ from pystap.probes.shapes import (
     point_text,
 )
 from pystap.probes.unsupported import refuse_unsupported
-from pystap.typing import TYPE_CHECKING, Final, Literal
-
-if TYPE_CHECKING:
-    from pystap.probes.user_functions import Place
+from pystap.typing import Final, Literal
 
 _ROOTS: Final = ("process", "process(string)", "process(number)")
 _EVENTS: Final[dict[str, Literal["begin", "end", "thread.begin", "thread.end"]]] = {
@@ -35,20 +32,20 @@ _EVENTS: Final[dict[str, Literal["begin", "end", "thread.begin", "thread.end"]]]
     "thread.begin": "thread.begin",
     "thread.end": "thread.end",
 }
-_FUNCTIONS: Final = (
+_CODE: Final = (
     "function(string)", "function(string).call", "function(string).return",
-    "function(string).exported", "function(number)", "function(number).call",
-    "function(number).return", "statement(number)",
+    "function(string).exported", "function(string).inline", "function(string).label(string)",
+    "function(number)", "function(number).call", "function(number).return",
+    "statement(string)", "statement(string).nearest",
+    "statement(number)", "statement(number).nearest",
 )  # fmt: skip
-# What there is in the language but needs more than symbol tables.
-_NEED_DEBUGINFO: Final = (
-    "function(string).inline", "function(string).label(string)",
+# What there is in the language but not here yet.
+_NOT_YET: Final = (
     "function(string).callee(string)", "function(string).callees",
-    "function(string).callees(number)", "statement(string)", "statement(string).nearest",
-    "statement(number).nearest",
+    "function(string).callees(number)",
 )  # fmt: skip
-_SHAPES: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in (*_EVENTS, *_FUNCTIONS))
-_REFUSED: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in _NEED_DEBUGINFO)
+_SHAPES: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in (*_EVENTS, *_CODE))
+_REFUSED: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in _NOT_YET)
 
 
 class Processes:
@@ -57,57 +54,24 @@ class Processes:
     roots = ("process",)
 
     def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
-        """One match for each program and shape; functions of a program are alike in context."""
+        """One match for each place that has variables of its own, else for each program."""
         refuse_unsupported(point)
         matches = []
         for found in match_shapes(point, (*_SHAPES, *_REFUSED)):
             if found.shape in _REFUSED:
                 if len(point.components) == len(found.args):
-                    raise _needs_debuginfo(found, point.components[-1].tok)
+                    raise _not_supported(found, point.components[-1].tok)
                 continue
             rest = found.shape.partition(".")[2]
             if rest in _EVENTS:
                 matches += _event_matches(found, _EVENTS[rest], point, env)
             else:
-                matches += _function_matches(found, point, env)
+                matches += _code_matches(found, point, env)
         return matches
 
     def patterns(self) -> Iterable[str]:
         """The shapes that can be attached."""
         return _SHAPES
-
-
-class FunctionContext:
-    """A function known by its symbol only: there are no types, so no context variables."""
-
-    def __init__(self, is_return: bool) -> None:
-        self._is_return = is_return
-        self.share_key: object = ("user function", is_return)
-
-    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
-        """The same whatever is used."""
-        return self.share_key
-
-    def entry(self) -> FunctionContext | None:
-        """What the entries of returns see, for ``@entry``."""
-        return FunctionContext(False) if self._is_return else None
-
-    def resolve(self, var: ast.TargetVar) -> ast.Expr:
-        """Refuse, and say what to use."""
-        instead = "returnval()" if self._is_return else "int_arg(N), pointer_arg(N)"
-        raise bad_point(
-            f"'{var.name}' needs debuginfo, which is not read for user programs",
-            var.tok,
-            hint=f"use {instead} and the user_string() family of functions",
-        )
-
-    def variables(self) -> list[tuple[str, str]]:
-        """None."""
-        return []
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
 
 
 def _event_matches(
@@ -133,27 +97,21 @@ def _event_matches(
     return [Match([(found.text(), event)], NoContext("process"))]
 
 
-def _function_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
-    from pystap.probes.user_functions import find_functions
+def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+    from pystap.probes.user_functions import function_matches
+    from pystap.probes.user_places import Target
 
-    names = [part.partition("(")[0] for part in found.shape.split(".")]
-    is_return = names[-1] == "return"
-    wanted = next(arg for arg in found.args[1:] if arg is not None)
+    kind = ".".join(part.partition("(")[0] for part in found.shape.split(".")[1:])
+    args = [arg for arg in found.args[1:] if arg is not None]
     tok = next(c.tok for c in point.components[1:] if c.arg is not None)
+    lenient = isinstance(found.args[0], str) and has_wildcard(found.args[0])
     matches = []
-    for program, shown, pid, target in _programs(found.args[0], point, env):
-        lenient = isinstance(found.args[0], str) and has_wildcard(found.args[0])
-        places, notes = find_functions(program, wanted, names[-1] == "exported", lenient, tok)
-        points = [
-            (
-                _text(found, shown, place),
-                Uprobe(program.path, place.offset, place.symbol, is_return, pid, target),
-            )
-            for place in places
-        ]
-        if points:
-            notes = [program.note, *notes] if program.note else notes
-            matches.append(Match(list(points), FunctionContext(is_return), notes))
+    for program, shown, pid, target_only in _programs(found.args[0], point, env):
+        target = Target(program, pid, target_only, _texts(found, shown))
+        here = function_matches(target, kind, args, lenient, env, tok)
+        if here and program.note:
+            here[0].notes.insert(0, program.note)
+        matches += here
     return matches
 
 
@@ -179,14 +137,21 @@ def _programs(
     )
 
 
-def _text(found: ShapeMatch, who: Arg, place: Place | None = None) -> str:
-    """The probe point with the program and function it was resolved to."""
+def _text(found: ShapeMatch, who: Arg) -> str:
+    """The probe point with the program it was resolved to."""
+    return _texts(found, who)([arg for arg in found.args[1:] if arg is not None])
+
+
+def _texts(found: ShapeMatch, who: Arg) -> Callable[[Iterable[str | int]], str]:
+    """Makes the probe point for the arguments behind the program's."""
     names = [part.partition("(")[0] for part in found.shape.split(".")]
-    args = list(found.args)
-    args[0] = who
-    if place is not None:
-        args = [place.symbol if isinstance(arg, str) and i else arg for i, arg in enumerate(args)]
-    return point_text(names, args)
+
+    def text(args: Iterable[str | int]) -> str:
+        given = iter(args)
+        rest = [arg if arg is None else next(given) for arg in found.args[1:]]
+        return point_text(names, [who, *rest])
+
+    return text
 
 
 def _checked_pid(who: Arg, tok: Token) -> int:
@@ -201,10 +166,10 @@ def _checked_pid(who: Arg, tok: Token) -> int:
     return who
 
 
-def _needs_debuginfo(found: ShapeMatch, tok: Token) -> Exception:
+def _not_supported(found: ShapeMatch, tok: Token) -> Exception:
     last = found.shape.rpartition(".")[2].partition("(")[0]
     return bad_point(
-        f"'.{last}' needs debuginfo, which is not read for user programs",
+        f"'.{last}' is not supported for user programs",
         tok,
         hint='functions can be probed by name or address: .function("NAME")[.return]',
     )

@@ -15,7 +15,7 @@ from pystap.probes.core import CoreContext, CoreLoad
 from pystap.typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from pystap.debuginfo.btf import Btf
+    from pystap.debuginfo.types import Types
 
 Space = Literal["kernel", "user"]
 
@@ -29,7 +29,7 @@ class CType(NamedTuple):
     own for these: ``&$x->m``, arrays, casts).  ``space`` is where pointers lead.
     """
 
-    btf: Btf
+    btf: Types
     type_id: int
     space: Space = "kernel"
     pointers: int = 0
@@ -43,13 +43,14 @@ class Place(NamedTuple):
     """A typed thing: a value at hand, or memory at an address (then ``expr`` is the address)."""
 
     expr: ast.Expr
-    btf: Btf
+    btf: Types
     type_id: int
     space: Space
     memory: bool
     pointers: int = 0  # how many ``*`` to add to the type
     bit_offset: int = 0  # bit-fields: within the memory at ``expr``
     bit_size: int = 0
+    words: tuple[ast.Expr | None, ...] = ()  # an object in registers: all of it, None unknown
 
     def view(self) -> t.BtfType:
         """The type behind typedefs and qualifiers."""
@@ -66,7 +67,7 @@ def expand_components(
     base: ast.Expr,
     type_id: int,
     components: Sequence[ast.Component],
-    btf: Btf,
+    btf: Types,
     space: Space,
     tok: Token,
     address_of: bool = False,
@@ -114,12 +115,15 @@ def member_of(place: Place, name: str, tok: Token) -> Place:
     place = object_of(place, tok)
     btf = place.btf
     struct_id, struct = _complete(btf, place.type_id)
-    if place.pointers or not place.memory or not isinstance(struct, t.Struct):
+    in_registers = isinstance(struct, t.Struct) and bool(place.words)
+    if place.pointers or not (place.memory or in_registers) or not isinstance(struct, t.Struct):
         raise error(f"'{place.type_text()}' has no members: cannot apply '->{name}'", tok)
     found = btf.member(struct_id, name)
     if found is None:
         raise _no_member(btf, struct_id, name, tok)
     type_id, bit_offset, bit_size = found
+    if in_registers:
+        return _in_registers(place, type_id, bit_offset, bit_size, name, tok)
     if not bit_size:
         return Place(_plus(place.expr, bit_offset // 8, tok), btf, type_id, place.space, True)
     unit, offset = _bitfield_unit(bit_offset, bit_size, btf.sizeof(type_id))
@@ -145,7 +149,7 @@ def object_of(place: Place, tok: Token) -> Place:
     view = place.view()
     if not isinstance(view, t.Ptr):
         return place
-    pointer = value(place, tok)
+    pointer = _pointer(place, view, tok)
     if place.pointers:
         return Place(pointer, place.btf, place.type_id, place.space, True, place.pointers - 1)
     target, space = pointee(place.btf, view, tok)
@@ -154,11 +158,24 @@ def object_of(place: Place, tok: Token) -> Place:
     return Place(pointer, place.btf, target, space, True)
 
 
+def _pointer(place: Place, view: t.Ptr, tok: Token) -> ast.Expr:
+    """The address that a pointer or a reference holds."""
+    if isinstance(view, t.Ref) and place.memory:
+        return CoreLoad(
+            tok=tok, type="long", addr=place.expr, space=place.space, size=8, signed=False
+        )
+    return place.expr if isinstance(view, t.Ref) else value(place, tok)
+
+
 def value(place: Place, tok: Token) -> ast.Expr:
     """What is there: a number, or the address for arrays.  Structures have no value."""
     btf = place.btf
     view = place.view()
+    if isinstance(view, t.Ref) and not place.pointers:
+        return value(object_of(place, tok), tok)
     ctype = CType(btf, place.type_id, place.space, place.pointers)
+    if isinstance(view, t.Array) and not place.memory:
+        raise error(f"an array ('{place.type_text()}') in registers has no address", tok)
     if isinstance(view, t.Array):
         return _typed(place.expr, ctype._replace(type_id=view.element, pointers=1), tok)
     if isinstance(view, (t.Struct, t.Fwd)):
@@ -185,13 +202,15 @@ def address(place: Place, tok: Token) -> ast.Expr:
     """``&place``."""
     if place.bit_size:
         raise error("cannot take the address of a bit-field", tok)
+    if isinstance(place.view(), t.Ref):
+        place = object_of(place, tok)
     if not place.memory:
         raise error("cannot take the address of a value that is not in memory", tok)
     ctype = CType(place.btf, place.type_id, place.space, place.pointers + 1)
     return _typed(place.expr, ctype, tok)
 
 
-def scalar(btf: Btf, type_id: int, tok: Token) -> tuple[int, bool]:
+def scalar(btf: Types, type_id: int, tok: Token) -> tuple[int, bool]:
     """Size in bytes and signedness of a number, pointer or enumeration."""
     view = btf.type(btf.resolve(type_id))
     if isinstance(view, t.Ptr):
@@ -206,7 +225,7 @@ def scalar(btf: Btf, type_id: int, tok: Token) -> tuple[int, bool]:
     raise error(f"'{shown}' has no value", tok)
 
 
-def extended(raw: ast.Expr, btf: Btf, type_id: int, tok: Token) -> ast.Expr:
+def extended(raw: ast.Expr, btf: Types, type_id: int, tok: Token) -> ast.Expr:
     """A number that came zero-extended to 64 bits, as its type says it is.
 
     Tracepoints and registers hold narrow arguments this way (or with rubbish above).
@@ -220,7 +239,7 @@ def extended(raw: ast.Expr, btf: Btf, type_id: int, tok: Token) -> ast.Expr:
     return binary("&", raw, number((1 << 8 * view.size) - 1, tok), tok)
 
 
-def pointee(btf: Btf, pointer: t.Ptr, tok: Token) -> tuple[int, Space]:
+def pointee(btf: Types, pointer: t.Ptr, tok: Token) -> tuple[int, Space]:
     """What a pointer points to, and ``user`` when the kernel marked it so."""
     target = pointer.target
     space: Space = "kernel"
@@ -238,18 +257,18 @@ def pointee(btf: Btf, pointer: t.Ptr, tok: Token) -> tuple[int, Space]:
         target = view.target
 
 
-def listing_name(btf: Btf, type_id: int) -> str:
+def listing_name(btf: Types, type_id: int) -> str:
     """A C type as ``-L`` spells it, without a space before ``*``."""
     return btf.c_name(type_id).replace(" *", "*")
 
 
-def is_char(btf: Btf, type_id: int) -> bool:
+def is_char(btf: Types, type_id: int) -> bool:
     """Whether a type is one of the character types."""
     view = btf.type(btf.resolve(type_id))
     return isinstance(view, t.Int) and view.size == 1 and (view.character or "char" in view.name)
 
 
-def size_of(btf: Btf, type_id: int, tok: Token) -> int:
+def size_of(btf: Types, type_id: int, tok: Token) -> int:
     """Size in bytes, with a diagnostic for types that have none."""
     from pystap.debuginfo.btf import BtfError
 
@@ -259,7 +278,7 @@ def size_of(btf: Btf, type_id: int, tok: Token) -> int:
         raise error(str(problem), tok) from None
 
 
-def enumerator(btf: Btf, var: ast.TargetVar, known: Sequence[str]) -> ast.Expr:
+def enumerator(btf: Types, var: ast.TargetVar, known: Sequence[str]) -> ast.Expr:
     """The enumerator that ``$NAME`` is, or the error that there is no such variable."""
     from pystap.probes.base import unknown_variable
 
@@ -294,6 +313,30 @@ def error(message: str, tok: Token, hint: str | None = None) -> Exception:
 # --- parts --------------------------------------------------------------------------------------
 
 
+def _in_registers(
+    place: Place, type_id: int, bit_offset: int, bit_size: int, name: str, tok: Token
+) -> Place:
+    """A member of an object that is held in registers."""
+    btf = place.btf
+    index, shift = divmod(bit_offset, 64)
+    size = bit_size or 8 * btf.sizeof(type_id)
+    word = place.words[index] if index < len(place.words) else None
+    if word is None or (shift and shift + size > 64):
+        raise error(f"'{name}' is not in a register that can be read", tok)
+    if shift:
+        word = binary(">>>", word, number(shift, tok), tok)
+    view = btf.type(btf.resolve(type_id))
+    if isinstance(view, (t.Struct, t.Array)):
+        words = (word, *(place.words[index + 1 :] if not shift else ()))
+        return Place(word, btf, type_id, place.space, False, words=words)
+    if not bit_size:
+        return Place(extended(word, btf, type_id, tok), btf, type_id, place.space, False)
+    signed = isinstance(view, (t.Int, t.Enum)) and view.signed
+    rest = number(64 - bit_size, tok)
+    word = binary(">>" if signed else ">>>", binary("<<", word, rest, tok), rest, tok)
+    return Place(word, btf, type_id, place.space, False)
+
+
 def _typed(expr: ast.Expr, ctype: CType, tok: Token) -> ast.Expr:
     """The expression with a ctype; one that has another, or is not ours, is wrapped."""
     if expr.ctype == ctype:
@@ -304,7 +347,7 @@ def _typed(expr: ast.Expr, ctype: CType, tok: Token) -> ast.Expr:
     return ast.Unary(tok=tok, type="long", ctype=ctype, op="+", operand=expr)
 
 
-def _complete(btf: Btf, type_id: int) -> tuple[int, t.BtfType]:
+def _complete(btf: Types, type_id: int) -> tuple[int, t.BtfType]:
     """The type behind typedefs, and for a mere declaration the definition of that name."""
     from pystap.debuginfo.btf import KIND_STRUCT, KIND_UNION
 
@@ -317,7 +360,7 @@ def _complete(btf: Btf, type_id: int) -> tuple[int, t.BtfType]:
     return resolved, view
 
 
-def _no_member(btf: Btf, struct_id: int, name: str, tok: Token) -> Exception:
+def _no_member(btf: Types, struct_id: int, name: str, tok: Token) -> Exception:
     from pystap.diag.suggest import suggest
 
     names = [member.name for member in btf.members(struct_id)]
@@ -327,7 +370,7 @@ def _no_member(btf: Btf, struct_id: int, name: str, tok: Token) -> Exception:
     return error(f"unable to find member '{name}' for {shown}{more}", tok)
 
 
-def _element_size(btf: Btf, type_id: int, tok: Token) -> int:
+def _element_size(btf: Types, type_id: int, tok: Token) -> int:
     complete_id, _ = _complete(btf, type_id)
     return size_of(btf, complete_id, tok)
 

@@ -1,16 +1,28 @@
-"""Functions of an ELF file by name pattern or address."""
+"""Functions of a program: by its debug information, or by its symbol tables."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 
+from pystap.lang import ast
 from pystap.lang.tokens import Token
+from pystap.probes.attach import Attach, Uprobe
+from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.programs import Program
 from pystap.probes.shapes import bad_point, has_wildcard
+from pystap.probes.user_debug import debug_info, required_debug_info
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from pystap.debuginfo.debugfiles import DebugInfo
     from pystap.debuginfo.elf import Elf, Symbol
+    from pystap.probes.user_places import Target
+
+# The shapes that symbol tables can answer.
+_BY_SYMBOL: Final = (
+    "function", "function.call", "function.return", "function.exported", "statement",
+)  # fmt: skip
 
 # Names that several symbols of one address are ranked by: these are rarely what a person means.
 _MOST_NOTED: Final = 3
@@ -23,26 +35,139 @@ class Place(NamedTuple):
     offset: int
 
 
-def find_functions(
-    program: Program, wanted: str | int, exported: bool, lenient: bool, tok: Token
-) -> tuple[list[Place], list[str]]:
-    """The functions that a pattern or an address stands for, by address, and notes.
+def function_matches(
+    target: Target, kind: str, args: list[str | int], lenient: bool, env: ProbeEnv, tok: Token
+) -> list[Match]:
+    """Matches for a shape (component names behind the program, joined by dots).
 
     With ``lenient`` (a glob of programs) a file that cannot be used, or without such a function,
     gives nothing instead of an error.
     """
     from pystap.debuginfo.elf import Elf, ElfError
+    from pystap.debuginfo.libdw import DwarfError
 
     try:
-        with Elf(program.path) as elf:
+        with Elf(target.program.path) as elf:
             elf.require_machine()
-            if isinstance(wanted, int):
-                return [_at_address(elf, wanted, program, tok)], []
-            return _by_name(elf, wanted, exported, program, lenient, tok)
-    except ElfError as problem:
+            info = debug_info(target.program.path, env)
+            if info is not None:
+                from pystap.probes.user_places import code_matches
+
+                matches = code_matches(target, info, elf, kind, args, tok)
+                if matches:
+                    return matches
+            return _by_symbols(target, elf, kind, args, lenient, env, tok)
+    except (ElfError, DwarfError) as problem:
         if lenient:
-            return [], []
+            return []
         raise bad_point(str(problem), tok) from None
+
+
+def _by_symbols(
+    target: Target,
+    elf: Elf,
+    kind: str,
+    args: list[str | int],
+    lenient: bool,
+    env: ProbeEnv,
+    tok: Token,
+) -> list[Match]:
+    """What symbol tables can answer; functions that debug information has at their address."""
+    names = kind.split(".")
+    wanted = args[0]
+    info = debug_info(target.program.path, env)
+    if kind not in _BY_SYMBOL or (isinstance(wanted, str) and "@" in wanted):
+        if lenient:
+            return []
+        if info is None:
+            required_debug_info(target.program.path, env, tok)
+        if has_wildcard(str(wanted)):
+            return []
+        raise bad_point(f"no match for '{wanted}' in {target.program.name}", tok)
+    places, notes = find_functions(
+        elf, target.program, wanted, names[-1] == "exported", lenient, tok
+    )
+    is_return = names[-1] == "return"
+    if info is not None and isinstance(wanted, str):
+        described = [m for p in places for m in _described(target, elf, names, p, info)]
+        if described:
+            return described
+    points: list[tuple[str, Attach]] = [
+        (
+            target.text([place.symbol if isinstance(wanted, str) else wanted]),
+            Uprobe(
+                target.program.path,
+                place.offset,
+                place.symbol,
+                is_return,
+                target.pid,
+                target.target_only,
+            ),
+        )
+        for place in places
+    ]
+    context = FunctionContext(target.program.path, is_return, env)
+    return [Match(points, context, notes)] if points else []
+
+
+def _described(
+    target: Target, elf: Elf, names: list[str], place: Place, info: DebugInfo
+) -> Iterator[Match]:
+    """A function that debug information knows by another name than the symbol's."""
+    from pystap.debuginfo.dwarfplaces import at_entry
+    from pystap.probes.user_places import place_match
+
+    address = elf.address_of_offset(place.offset)
+    found = None if address is None else at_entry(info, address)
+    if found is not None:
+        yield place_match(target, info, elf, found._replace(name=place.symbol), names)
+
+
+class FunctionContext:
+    """A function known by its symbol only: there are no types, so no context variables."""
+
+    def __init__(self, path: str, is_return: bool, env: ProbeEnv) -> None:
+        self._path = path
+        self._is_return = is_return
+        self._env = env
+        self.share_key: object = ("user function", is_return)
+
+    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
+        """The same whatever is used."""
+        return self.share_key
+
+    def entry(self) -> FunctionContext | None:
+        """What the entries of returns see, for ``@entry``."""
+        return FunctionContext(self._path, False, self._env) if self._is_return else None
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """Refuse, and say what was looked for, where, and how to get it."""
+        instead = "returnval()" if self._is_return else "int_arg(N), pointer_arg(N)"
+        required_debug_info(self._path, self._env, var.tok, f"'{var.name}'", instead)
+        raise bad_point(
+            f"'{var.name}': the debug information of {self._path} does not know this function",
+            var.tok,
+        )
+
+    def variables(self) -> list[tuple[str, str]]:
+        """None."""
+        return []
+
+    def locals(self) -> dict[str, ast.Expr]:
+        """None."""
+        return {}
+
+
+def find_functions(
+    elf: Elf, program: Program, wanted: str | int, exported: bool, lenient: bool, tok: Token
+) -> tuple[list[Place], list[str]]:
+    """The functions that a pattern or an address stands for, by address, and notes.
+
+    With ``lenient`` no such function is no error.
+    """
+    if isinstance(wanted, int):
+        return [_at_address(elf, wanted, program, tok)], []
+    return _by_name(elf, wanted, exported, program, lenient, tok)
 
 
 def _at_address(elf: Elf, address: int, program: Program, tok: Token) -> Place:
@@ -56,13 +181,6 @@ def _at_address(elf: Elf, address: int, program: Program, tok: Token) -> Place:
 def _by_name(
     elf: Elf, pattern: str, exported: bool, program: Program, lenient: bool, tok: Token
 ) -> tuple[list[Place], list[str]]:
-    if "@" in pattern:
-        raise bad_point(
-            f"'{pattern}': source files and lines need debuginfo, which is not read for user"
-            " programs",
-            tok,
-            hint=f'use .function("{pattern.partition("@")[0]}")',
-        )
     symbols = _functions(elf, exported)
     wild = has_wildcard(pattern)
     fitting = [s for s in symbols if s.name == pattern or (wild and fnmatchcase(s.name, pattern))]

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
-from pystap.probes.target import Place, expand, number
+from pystap.probes.target import Place, Space, expand, number
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
-    from pystap.probes.base import ProbeEnv
+    from pystap.debuginfo.types import Types
+    from pystap.probes.base import Context, ProbeEnv
 
 # C spellings of the integer types whose canonical one (BTF's) differs, words sorted.
 _INTEGERS: Final[dict[tuple[str, ...], str]] = {
@@ -40,34 +41,46 @@ _QUALIFIERS: Final = ("const", "volatile", "restrict")
 class NamedType(NamedTuple):
     """A type found by its C name; ``stars`` are the pointers in front of it."""
 
-    btf: Btf
+    btf: Types
     type_id: int
     stars: int
+    space: Space = "kernel"
 
 
-def expand_cast(cast: ast.Cast, env: ProbeEnv) -> ast.Expr:
+def expand_cast(cast: ast.Cast, env: ProbeEnv, context: Context | None = None) -> ast.Expr:
     """The value of ``@cast(operand, "type"[, "modules"])`` with its components.
 
-    Raises ``DiagnosticError`` when there is no such type or member.
+    Without modules the types are those of the program that ``context`` is about, else the
+    kernel's.  Raises ``DiagnosticError`` when there is no such type or member.
     """
-    btf, type_id, stars = find_type(cast.type_name, cast.module, env, cast.tok)
+    own = getattr(context, "types", None) if cast.module is None else None
+    found = find_type(cast.type_name, cast.module, env, cast.tok, own)
+    btf, type_id, stars, space = found
     looked_into = bool(cast.components) and not isinstance(cast.components[0], ast.Pretty)
     if not stars and (looked_into or _is_object(btf, type_id)):
         stars = 1  # objects are handed around by their address
-    place = Place(cast.operand, btf, type_id, "kernel", False, stars)
+    place = Place(cast.operand, btf, type_id, space, False, stars)
     return expand(place, cast.components, cast.tok, cast.address_of)
 
 
-def find_type(name: str, module: str | None, env: ProbeEnv, tok: Token) -> NamedType:
-    """The type ``name`` of the kernel or of one of the modules of a ``:`` separated list."""
+def find_type(
+    name: str, module: str | None, env: ProbeEnv, tok: Token, own: Types | None = None
+) -> NamedType:
+    """The type ``name`` of the kernel or of one of the modules of a ``:`` separated list.
+
+    Modules with a slash are programs.  ``own`` are types to look at first, of a program.
+    """
     words, stars = _words(name)
+    type_id = None if own is None else _find(own, words)
+    if own is not None and type_id is not None:
+        return NamedType(own, type_id, stars, "user")
     tried: list[str] = []
     for place in (module or "kernel").split(":"):
-        btf = _btf_of(place, env)
-        if btf is not None:
-            type_id = _find(btf, words)
-            if type_id is not None:
-                return NamedType(btf, type_id, stars)
+        space: Space = "user" if "/" in place and "<" not in place else "kernel"
+        btf = _program_types(place, env, tok) if space == "user" else _btf_of(place, env)
+        type_id = None if btf is None else _find(btf, words)
+        if btf is not None and type_id is not None:
+            return NamedType(btf, type_id, stars, space)
         tried.append(place or "kernel")
     hint = _near_types(words, env)
     raise _error(f"unable to find type '{name}' in {', '.join(tried)}", tok, hint)
@@ -104,21 +117,27 @@ def _words(name: str) -> tuple[list[str], int]:
     return [w for w in words if w not in _QUALIFIERS], stars
 
 
+def _program_types(path: str, env: ProbeEnv, tok: Token) -> Types:
+    from pystap.probes.programs import find_programs
+    from pystap.probes.user_debug import required_debug_info
+
+    [program, *_] = find_programs(path, env.sysroot, tok)
+    return required_debug_info(program.path, env, tok).types
+
+
 def _btf_of(place: str, env: ProbeEnv) -> Btf | None:
     """BTF of ``kernel``, ``kernel<header.h>``, ``<header.h>`` or a module; None when absent."""
     from pystap.debuginfo.btf import BtfError
 
     if place in ("", "kernel") or place.startswith(("kernel<", "<")):
         return env.btf()
-    if "/" in place:
-        return None
     try:
         return env.btf().module(place.removesuffix(".ko").replace("-", "_"))
     except (BtfError, OSError):
         return None
 
 
-def _find(btf: Btf, words: Sequence[str]) -> int | None:
+def _find(btf: Types, words: Sequence[str]) -> int | None:
     from pystap.debuginfo import btf as b
 
     if not words:
@@ -166,7 +185,7 @@ def _near_types(words: Sequence[str], env: ProbeEnv) -> str | None:
     return f"did you mean {' or '.join(near)}?" if near else None
 
 
-def _is_object(btf: Btf, type_id: int) -> bool:
+def _is_object(btf: Types, type_id: int) -> bool:
     """Whether values of the type live in memory: structures, unions and arrays."""
     from pystap.debuginfo import btftypes
 

@@ -94,6 +94,8 @@ class _Used:
         for node in walk(body):
             if isinstance(node, ast.TargetVar):
                 self._targets.add(node.name)
+            elif isinstance(node, (ast.AtVar, ast.Cast)):
+                self._targets.add("@")  # in a program their meaning is the program's
             elif isinstance(node, ast.Name):
                 self._names.add(node.name)
             elif isinstance(node, ast.AtOp) and node.name in CONTEXTUAL_OPERATORS:

@@ -185,14 +185,18 @@ class TargetExpander:
         from pystap.probes.kernel_vars import expand_var
 
         self._components(node)
-        return expand_var(node, self._work.env)
+        in_program = getattr(self._context, "global_variable", None)
+        if in_program is None or node.module in ("kernel", "vmlinux"):
+            return expand_var(node, self._work.env)
+        made: ast.Expr = in_program(node)
+        return self._strict(made) if any(isinstance(p, ast.AtOp) for p in walk(made)) else made
 
     def _cast(self, node: ast.Cast) -> ast.Expr:
         from pystap.sema.casts import expand_cast
 
         node.operand = self._strict(node.operand)
         self._components(node)
-        return expand_cast(node, self._work.env)
+        return expand_cast(node, self._work.env, self._context)
 
     def _autocast(self, node: ast.Autocast) -> ast.Expr:
         from pystap.probes.target import CType, expand_ctype

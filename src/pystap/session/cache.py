@@ -78,7 +78,7 @@ def key(options: Options, script: str) -> str:
         options.compatible,
         options.sysroot,
         [_tree_stamp(d) for d in options.tapset_dirs],
-        os.environ.get("PATH") if "process" in script or options.tapset_dirs else None,
+        _programs_from() if "process" in script or options.tapset_dirs else None,
         os.getcwd() if "process" in script else None,
     ]
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
@@ -142,6 +142,11 @@ def clean() -> int:
             os.unlink(item.path)
             count += 1
     return count
+
+
+def _programs_from() -> list[str | None]:
+    """What says where programs and their debug information are looked for."""
+    return [os.environ.get(v) for v in ("PATH", "SYSTEMTAP_DEBUGINFO_PATH", "DEBUGINFOD_URLS")]
 
 
 def stamp(path: str) -> Stamp:

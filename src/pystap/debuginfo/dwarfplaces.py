@@ -1,0 +1,299 @@
+"""Places in the code that source patterns stand for: ``FUNCTION[@FILE[:LINES]]``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from pystap.debuginfo import dwarfconst as c
+from pystap.debuginfo.dwarflines import Line, source_files
+from pystap.debuginfo.dwarfscopes import body_pc, function_at, inlined_at, labels
+from pystap.typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pystap.debuginfo.debugfiles import DebugInfo
+    from pystap.debuginfo.dwarf import Die
+
+_FAR = 1 << 31
+
+
+class Pattern(NamedTuple):
+    """A parsed pattern.  ``lines`` are inclusive ranges; None: no lines were given.
+
+    With ``relative`` they count from the function's own line.
+    """
+
+    function: str
+    file: str = ""
+    lines: tuple[tuple[int, int], ...] | None = None
+    relative: bool = False
+
+    @property
+    def every_line(self) -> bool:
+        """Whether ``:*`` was written."""
+        return self.lines == ((0, _FAR),)
+
+
+class Place(NamedTuple):
+    """An instruction of a function, or of one inlined there.
+
+    ``entry`` is where the function starts, ``pc`` where to stop.  ``file`` and ``line`` are
+    those of the function's declaration, or of the statement.
+    """
+
+    function: Die
+    name: str
+    entry: int
+    pc: int
+    file: str
+    line: int
+
+    @property
+    def inlined(self) -> bool:
+        """Whether this is a function inlined into another."""
+        return self.function.tag == c.TAG_INLINED
+
+
+class NoLines(Exception):  # noqa: N818
+    """No code comes from the lines asked for; ``near`` are the next ones before and behind."""
+
+    def __init__(self, near: list[int]) -> None:
+        super().__init__("no code")
+        self.near = near
+
+
+def parse_pattern(text: str) -> Pattern | None:
+    """Take a pattern apart; None when it is malformed."""
+    function, at, rest = text.partition("@")
+    if not at:
+        return Pattern(function) if function else None
+    if not function or not rest:
+        return None
+    file, colon, lines = rest.rpartition(":")
+    if colon:
+        ranges = _ranges(lines)
+        return None if ranges is None or not file else Pattern(function, file, ranges)
+    file, plus, offset = rest.rpartition("+")
+    if plus and offset.isdigit():
+        return Pattern(function, file, ((int(offset), int(offset)),), True) if file else None
+    return Pattern(function, rest)
+
+
+def _ranges(text: str) -> tuple[tuple[int, int], ...] | None:
+    if text == "*":
+        return ((0, _FAR),)
+    found = []
+    for part in text.split(","):
+        low, dash, high = part.partition("-")
+        if not low.isdigit() or (dash and not high.isdigit()):
+            return None
+        found.append((int(low), int(high) if dash else int(low)))
+        if found[-1][0] > found[-1][1]:
+            return None
+    return tuple(found)
+
+
+# --- functions ----------------------------------------------------------------------------------
+
+
+def functions(info: DebugInfo, pattern: Pattern) -> list[Place]:
+    """The functions a pattern stands for with the places they are inlined at, by address."""
+    found: dict[tuple[int, int], Place] = {}
+    for die in _named(info, pattern.function):
+        for instance in _instances(die):
+            place = _function_place(instance)
+            if place is not None and _declared_there(place, pattern):
+                found[place.entry, place.function.key] = place
+    return [found[key] for key in sorted(found)]
+
+
+def _named(info: DebugInfo, pattern: str) -> Iterator[Die]:
+    if any(w in pattern for w in "*?["):
+        for name in info.names.function_names():
+            if fnmatchcase(name, pattern):
+                yield from info.names.functions(name)
+    else:
+        yield from info.names.functions(pattern.rpartition("::")[2])
+
+
+def _instances(die: Die) -> Iterator[Die]:
+    """The function itself if it has code, and where it is inlined."""
+    if die.entry_pc() is not None:
+        yield die
+    if die.has(c.AT_INLINE, own=True):
+        yield from die.inlined()
+
+
+def _function_place(die: Die) -> Place | None:
+    entry = die.entry_pc()
+    if entry is None:
+        return None
+    file, line = die.declared()
+    pc = body_pc(die)
+    return Place(die, die.name, entry, entry if pc is None else pc, file, line)
+
+
+def _declared_there(place: Place, pattern: Pattern) -> bool:
+    """Whether a function is in the file, and at the lines, of a pattern."""
+    if not pattern.file:
+        return True
+    if pattern.lines is None or pattern.every_line or pattern.relative:
+        return file_fits(place.file, pattern.file)
+    if file_fits(place.file, pattern.file) and _within(place.line, pattern.lines):
+        return True
+    unit = place.function.unit()
+    return any(
+        _within(row.number, pattern.lines) and file_fits(row.file, pattern.file)
+        for row in _rows(unit, place.function)
+    )
+
+
+def file_fits(path: str, pattern: str) -> bool:
+    """Whether a source file is meant by a pattern, which may leave out folders before it."""
+    return path == pattern or fnmatchcase(path, pattern) or fnmatchcase(path, f"*/{pattern}")
+
+
+def _within(line: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    return any(low <= line <= high for low, high in ranges)
+
+
+def labelled(places: Iterable[Place], pattern: str) -> Iterator[tuple[Place, str]]:
+    """The labels of functions that fit a pattern, as places, with their names."""
+    for place in places:
+        for label in labels(place.function):
+            pc = label.address(c.AT_LOW_PC)
+            if pc is not None and fnmatchcase(label.name, pattern):
+                file, line = label.declared()
+                yield place._replace(pc=pc, file=file, line=line), label.name
+
+
+# --- statements ---------------------------------------------------------------------------------
+
+
+def statements(info: DebugInfo, pattern: Pattern, nearest: bool) -> list[Place]:
+    """The statements a pattern stands for: one a line and function, by address.
+
+    Raises :class:`NoLines` when the file has code but not at the line asked for; with
+    ``nearest`` the next line that has is taken.
+    """
+    if pattern.lines is None:
+        return [place._replace(line=place.line) for place in functions(info, pattern)]
+    if pattern.relative:
+        return _relative(info, pattern, nearest)
+    rows = [
+        (unit, row)
+        for unit in _units(info, pattern)
+        for row in info.dwarf.lines(unit).rows
+        if not row.end and row.number and file_fits(row.file, pattern.file)
+    ]
+    return _choose(info, pattern, rows, pattern.lines, nearest)
+
+
+def _relative(info: DebugInfo, pattern: Pattern, nearest: bool) -> list[Place]:
+    """Lines counted from each function's own."""
+    assert pattern.lines is not None  # the caller looked
+    found: list[Place] = []
+    for place in functions(info, Pattern(pattern.function, pattern.file)):
+        lines = tuple((place.line + low, place.line + high) for low, high in pattern.lines)
+        rows = [(place.function.unit(), row) for row in _rows_of(place)]
+        found += _choose(info, pattern, rows, lines, nearest)
+    return list({place.pc: place for place in found}.values())
+
+
+def _rows_of(place: Place) -> list[Line]:
+    rows = _rows(place.function.unit(), place.function)
+    return [row for row in rows if row.file == place.file and row.number]
+
+
+def _choose(
+    info: DebugInfo,
+    pattern: Pattern,
+    rows: list[tuple[Die, Line]],
+    lines: tuple[tuple[int, int], ...],
+    nearest: bool,
+) -> list[Place]:
+    single = len(lines) == 1 and lines[0][0] == lines[0][1]
+    wanted = [(unit, row) for unit, row in rows if _within(row.number, lines)]
+    found = _by_function(info, pattern, wanted)
+    if found or not single:
+        return found
+    numbers = {p.line for p in _by_function(info, pattern, rows)} if rows else set()
+    line = lines[0][0]
+    before = max((n for n in numbers if n < line), default=0)
+    behind = min((n for n in numbers if n > line), default=0)
+    near = [n for n in (before, behind) if n]
+    if not near:
+        return []
+    if not nearest:
+        raise NoLines(near)
+    chosen = min(near, key=lambda n: (abs(n - line), n < line))
+    return _by_function(info, pattern, [(u, row) for u, row in rows if row.number == chosen])
+
+
+def _by_function(info: DebugInfo, pattern: Pattern, rows: list[tuple[Die, Line]]) -> list[Place]:
+    """The first good address of each line in each function that fits the pattern."""
+    best: dict[tuple[str, int, int], tuple[bool, Place]] = {}
+    for _, row in rows:
+        function = _around(info, pattern.function, row.address)
+        if function is None:
+            continue
+        entry = function.entry_pc() or row.address
+        place = Place(function, function.name, entry, row.address, row.file, row.number)
+        key = (row.file, row.number, function.key)
+        known = best.get(key)
+        if known is None or (not row.statement, row.address) < (known[0], known[1].pc):
+            best[key] = (not row.statement, place)
+    return sorted((place for _, place in best.values()), key=lambda p: (p.pc, p.line))
+
+
+def _around(info: DebugInfo, pattern: str, pc: int) -> Die | None:
+    """The innermost function or inlined function around an address whose name fits."""
+    function = function_at(info.dwarf, pc)
+    if function is None:
+        return None
+    chain = [function, *inlined_at(function, pc)]
+    for die in reversed(chain):
+        if fnmatchcase(die.name, pattern):
+            return die
+    return None
+
+
+def _units(info: DebugInfo, pattern: Pattern) -> list[Die]:
+    """The units with code of a source file."""
+    if not any(w in pattern.function for w in "*?["):
+        units = {die.unit().key: die.unit() for die in info.names.functions(pattern.function)}
+        return list(units.values())
+    dies = [unit.die for unit in info.dwarf.units()]
+    named = [die for die in dies if file_fits(die.name, pattern.file)]
+    if named:
+        return named
+    return [
+        die for die in dies if any(file_fits(file, pattern.file) for file in source_files(die))
+    ]
+
+
+def _rows(unit: Die, function: Die) -> Iterator[Line]:
+    """The rows of a function's code."""
+    pieces = function.ranges()
+    for row in unit.file.lines(unit).rows:
+        if not row.end and any(low <= row.address < high for low, high in pieces):
+            yield row
+
+
+def at_address(info: DebugInfo, pc: int) -> Place | None:
+    """The innermost function around an address."""
+    function = function_at(info.dwarf, pc)
+    if function is None:
+        return None
+    inner = [function, *inlined_at(function, pc)][-1]
+    row = info.dwarf.lines(function.unit()).at(pc)
+    file, line = (row.file, row.number) if row else inner.declared()
+    return Place(inner, inner.name, inner.entry_pc() or pc, pc, file, line)
+
+
+def at_entry(info: DebugInfo, pc: int) -> Place | None:
+    """The function that starts at an address."""
+    function = function_at(info.dwarf, pc)
+    if function is None or function.entry_pc() != pc:
+        return None
+    return _function_place(function)

@@ -1,0 +1,303 @@
+"""Context variables of places in user programs, as DWARF describes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+
+from pystap.debuginfo import btftypes as t
+from pystap.debuginfo import dwarfconst as c
+from pystap.debuginfo.dwarfscopes import frame_base, globals_of, parameters, variables_at
+from pystap.debuginfo.libdw import DwarfError
+from pystap.lang import ast
+from pystap.lang.tokens import Token
+from pystap.probes.base import unknown_variable
+from pystap.probes.core import CoreContext
+from pystap.probes.locations import Frame, Located, NoLocation, constant, locate
+from pystap.probes.pretty import text_depth, variables_text
+from pystap.probes.returns import returned
+from pystap.probes.target import (
+    CType,
+    Place,
+    binary,
+    error,
+    expand,
+    extended,
+    listing_name,
+    number,
+)
+from pystap.typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pystap.debuginfo.debugfiles import DebugInfo
+    from pystap.debuginfo.dwarf import Die
+    from pystap.debuginfo.dwarfplaces import Place as CodePlace
+
+_TEXTS: Final = ("$$vars", "$$parms", "$$locals")
+
+
+class CodeContext:
+    """What is visible at one place of a program."""
+
+    def __init__(self, info: DebugInfo, place: CodePlace) -> None:
+        self.info = info
+        self.place = place
+        self.types = info.types
+        self.share_key: object = ("user code", info.path, place.pc, place.function.key)
+        self._variables: dict[str, Die] | None = None
+
+    def key_for(self, used: Collection[str]) -> object:
+        """Alike in the whole program when nothing of the place is used."""
+        return self.share_key if used else ("user code", self.info.path)
+
+    def locals(self) -> dict[str, ast.Expr]:
+        """None."""
+        return {}
+
+    def entry(self) -> CodeContext | None:
+        """This is no return probe."""
+        return None
+
+    # ------------------------------------------------------------ variables
+
+    def variables(self) -> list[tuple[str, str]]:
+        """Parameters and locals that can be had here, with their C types."""
+        found = []
+        for name, die in self._visible().items():
+            if self._has_value(die):
+                found.append((f"${name}", listing_name(self.types, self.types.id_of(die.type()))))
+        return found
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """A variable, an enumerator, or one of the ``$$`` texts."""
+        if var.name.startswith("$$"):
+            return self._text(var)
+        name = var.name[1:]
+        die = self._visible().get(name)
+        if die is None:
+            die = next(self._globals(name, ""), None)
+        if die is None:
+            return self._enumerator(var)
+        return self._expand(die, var, name)
+
+    def global_variable(self, node: ast.AtVar) -> ast.Expr:
+        """``@var("name[@unit]"[, "program"])``; locals are found, too, without a unit.
+
+        The program can only be this one: where others are loaded is not known.
+        """
+        if node.module and os.path.realpath(node.module) != os.path.realpath(self.info.path):
+            raise error(f"variables of {node.module} can be had in its own probes only", node.tok)
+        name, _, unit = node.target.partition("@")
+        die = None if unit else self._visible().get(name)
+        if die is None:
+            die = next(self._globals(name, unit), None)
+        if die is None:
+            raise error(
+                f"unable to find global variable '{node.target}' in {self.info.path}", node.tok
+            )
+        return self._expand(die, node, name)
+
+    def _expand(self, die: Die, var: ast.TargetVar | ast.AtVar, name: str) -> ast.Expr:
+        try:
+            place = self._place(die, var.tok)
+        except NoLocation as reason:
+            raise error(
+                f"'${name}' not accessible at this address (pc: {self.place.pc:#x}): {reason}",
+                var.tok,
+            ) from None
+        return expand(place, var.components, var.tok, var.address_of)
+
+    def _enumerator(self, var: ast.TargetVar) -> ast.Expr:
+        found = None if var.components else self.types.enumerator(var.name[1:])
+        if found is None:
+            raise unknown_variable(var, [f"${name}" for name in self._visible()])
+        made = number(found[1], var.tok)
+        made.ctype = CType(self.types, found[0], "user")
+        return made
+
+    def _visible(self) -> dict[str, Die]:
+        """Parameters and locals by name."""
+        if self._variables is None:
+            function = self.place.function
+            found = {die.name: die for die in variables_at(function, self.place.pc)}
+            # What was optimized out altogether is left with the abstract function only.
+            for die in variables_at_origin(function):
+                found.setdefault(die.name, die)
+            self._variables = found
+        return self._variables
+
+    def _globals(self, name: str, unit: str) -> Iterator[Die]:
+        """Variables outside functions: of this unit, then of others; of ``unit`` if given."""
+        from pystap.debuginfo.dwarfplaces import file_fits
+
+        if not unit:
+            for die in globals_of(self.place.function.unit(), name):
+                if not die.flag(c.AT_DECLARATION):
+                    yield die
+        for die in self.info.names.variables(name):
+            if die.flag(c.AT_DECLARATION):
+                continue
+            if not unit or file_fits(die.unit().name, unit):
+                yield die
+
+    # ------------------------------------------------------------ places of values
+
+    def _place(self, die: Die, tok: Token) -> Place:
+        """Where a variable is.  Raises :class:`NoLocation`."""
+        type_id = self.types.id_of(die.type())
+        located = self._located(die, tok)
+        first, *more = located.words
+        if located.memory:
+            assert first is not None  # addresses are known or refused
+            return Place(first, self.types, type_id, "user", True)
+        if all(word is None for word in located.words):
+            raise NoLocation("optimized out")
+        view = self.types.type(self.types.resolve(type_id))
+        if not isinstance(view, (t.Struct, t.Array)):
+            if first is None or more:
+                raise NoLocation("only parts of it are known here" if not more else "too large")
+            first = extended(first, self.types, type_id, tok)
+        return Place(first or number(0, tok), self.types, type_id, "user", False)._replace(
+            words=located.words
+        )
+
+    def _located(self, die: Die, tok: Token) -> Located:
+        frame = self._frame(tok)
+        try:
+            ops = die.location(c.AT_LOCATION, self.place.pc)
+            if ops is not None:
+                return locate(ops, frame)
+        except DwarfError as problem:
+            raise NoLocation(str(problem)) from None
+        block = die.block(c.AT_CONST_VALUE)
+        value = die.signed(c.AT_CONST_VALUE) if block is None else None
+        if block is None and value is None:
+            raise NoLocation("optimized out")
+        return constant(block if block is not None else value or 0, frame)
+
+    def _frame(self, tok: Token) -> Frame:
+        owner = frame_base(self.place.function)
+        at_entry = self.place.pc == owner.entry_pc()
+        return Frame(self.types, owner, self.place.pc, at_entry, "user", self._bias, tok)
+
+    def _bias(self, tok: Token) -> ast.Expr | None:
+        """How far from the addresses of its file the program is loaded."""
+        if not self.info.moves:
+            return None
+        here = CoreContext(tok=tok, type="long", kind="ip")
+        return binary("-", here, number(self.place.pc, tok), tok)
+
+    def _has_value(self, die: Die) -> bool:
+        """Whether a variable can be had, for lists; its own token does not matter."""
+        try:
+            self._located(die, _no_token())
+        except NoLocation:
+            return False
+        return True
+
+    # ------------------------------------------------------------ texts
+
+    def _text(self, var: ast.TargetVar) -> ast.Expr:
+        if var.name not in _TEXTS:
+            raise unknown_variable(var, [*(n for n, _ in self.variables()), *_TEXTS])
+        wanted = {"$$parms": (True,), "$$locals": (False,), "$$vars": (True, False)}[var.name]
+        depth = text_depth(var)
+        items = [
+            (name, self._readable(die, depth, var.tok))
+            for name, die in self._visible().items()
+            if (die.tag == c.TAG_FORMAL_PARAMETER) in wanted
+        ]
+        return variables_text(items, depth, var.tok)
+
+    def _readable(self, die: Die, depth: int, tok: Token) -> Place | None:
+        """A variable for a text; None when it cannot be had, or has no number."""
+        try:
+            place = self._place(die, tok)
+        except NoLocation:
+            return None
+        view = place.view()
+        if isinstance(view, (t.Struct, t.Array)):
+            return place if depth and place.memory else None
+        if isinstance(view, (t.Int, t.Enum, t.Float)):
+            return place if view.size <= 8 else None
+        return place if isinstance(view, t.Ptr) else None
+
+
+class ReturnContext(CodeContext):
+    """The return of a function: parameters are those of its entry, and there is a result."""
+
+    def __init__(self, info: DebugInfo, place: CodePlace) -> None:
+        super().__init__(info, place)
+        self.share_key = (*self.share_key, "return")  # type: ignore[misc]
+        self._entry = CodeContext(info, place)
+
+    def key_for(self, used: Collection[str]) -> object:
+        """Alike in the whole program when nothing of the place is used."""
+        return self.share_key if used else ("user code", self.info.path, "return")
+
+    def entry(self) -> CodeContext:
+        """What is seen where the parameters are in place."""
+        return self._entry
+
+    def variables(self) -> list[tuple[str, str]]:
+        """``$return`` if the function has a result, then the parameters."""
+        result = self.place.function.type()
+        found = []
+        if result is not None:
+            found.append(("$return", listing_name(self.types, self.types.id_of(result))))
+        known = {die.name for die in parameters(self.place.function)}
+        return found + [(n, k) for n, k in self._entry.variables() if n[1:] in known]
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """The result; everything else as it was at the entry."""
+        if var.name == "$return":
+            place = self._result(var.tok)
+            return expand(place, var.components, var.tok, var.address_of)
+        if var.name == "$$return":
+            has_result = self.place.function.type() is not None
+            items = [("return", self._result(var.tok))] if has_result else []
+            return variables_text(items, text_depth(var), var.tok)
+        name = var.name[1:]
+        if not name.startswith("$") and name not in self._visible():
+            return self._global_or_enumerator(var, name)
+        if var.address_of:
+            raise error("cannot take the address of a value of the entry", var.tok)
+        inner = ast.TargetVar(tok=var.tok, name=var.name, components=var.components)
+        return ast.AtOp(tok=var.tok, name="entry", args=[inner])
+
+    def _global_or_enumerator(self, var: ast.TargetVar, name: str) -> ast.Expr:
+        """Globals are read now, not at the entry."""
+        die = next(self._globals(name, ""), None)
+        if die is None:
+            return self._enumerator(var)
+        return self._expand(die, var, name)
+
+    def _result(self, tok: Token) -> Place:
+        type_die = self.place.function.type()
+        if type_die is None:
+            raise error(f"'{self.place.name}' returns nothing", tok)
+        return returned(self.types, self.types.id_of(type_die), tok)
+
+    def _bias(self, tok: Token) -> ast.Expr | None:
+        """Taken at the entry: the return is reported in the caller, maybe another file's."""
+        if not self.info.moves:
+            return None
+        here: ast.Expr = CoreContext(tok=tok, type="long", kind="ip")
+        here = ast.AtOp(tok=tok, name="entry", args=[here])
+        return binary("-", here, number(self.place.pc, tok), tok)
+
+
+def variables_at_origin(function: Die) -> list[Die]:
+    """Parameters and outermost locals of the abstract function behind an instance."""
+    origin = function.origin()
+    if origin.key == function.key:
+        return []
+    kinds = (c.TAG_FORMAL_PARAMETER, c.TAG_VARIABLE)
+    return [die for die in origin.children() if die.tag in kinds and die.name]
+
+
+def _no_token() -> Token:
+    """A token for nodes that nobody will see."""
+    from pystap.lang.source import Source
+
+    return Token("identifier", "", Source("", ""), 0)
