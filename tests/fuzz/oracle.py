@@ -275,7 +275,7 @@ class Oracle:
             case ast.Number(value=number):
                 return number
             case ast.String(value=text):
-                return self._cut(text)
+                return self._cut(text.partition("\0")[0])
             case ast.Name(name=name):
                 return self.scalars[name] if name in self.scalars else self._local(name)
             case ast.Index(base=ast.Histogram() as base, indexes=[ast.Expr() as index]):

@@ -504,11 +504,18 @@ class FunctionBuilder:
         return self.intrinsic(f"llvm.bswap.{value.ty}", value.ty, value)
 
     def leading_zeros(self, value: Value) -> Value:
-        """How many zero bits are above the highest one set; the width for 0."""
-        ty = value.ty
-        name = f"llvm.ctlz.{ty}"
-        self.m.intrinsic(name, f"declare {ty} @{name}({ty}, i1)")
-        return self._call(ty, "@" + name, f"{ty} {value.text}, i1 false")
+        """How many zero bits are above the highest one set in 64 bits; 64 for 0.
+
+        Written out, for LLVM knows the range of its own operation: it would drop the mask that
+        follows, without which the verifier takes the result for up to 255.
+        """
+        for distance in (1, 2, 4, 8, 16, 32):
+            value = value | (value >> distance)
+        value = value ^ -1
+        value = value - (value >> 1 & 0x5555555555555555)
+        value = (value & 0x3333333333333333) + (value >> 2 & 0x3333333333333333)
+        value = value + (value >> 4) & 0x0F0F0F0F0F0F0F0F
+        return value * 0x0101010101010101 >> 56
 
     # ---- atomics
 
