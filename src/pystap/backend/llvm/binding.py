@@ -82,8 +82,10 @@ _PROTOTYPES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "RunNewModulePassManager": (None, (_PTR, _PTR, _PTR)),
     "GetHostCPUName": (None, (_OUT,)),
 }
-# LLVM must not end the process because of a frame the kernel might refuse.
-_OPTIONS: Final = (b"-bpf-stack-size=16384",)
+# LLVM must not end the process because of a frame the kernel might refuse.  Blocks stay in the
+# order of the IR: placed otherwise, a loop can be closed by falling through to its head, which
+# some kernels refuse ("back-edge"); the programs are as small.
+_OPTIONS: Final = (b"-bpf-stack-size=16384", b"-disable-block-placement")
 
 
 class LlvmError(Exception):
