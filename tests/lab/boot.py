@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from typing import Literal
 
 import pytest
 
-from . import kernels
+from . import ahead, kernels
 from .machine import Ending, Machine, Settings
 
 # Files in the directory that both sides share.
@@ -36,6 +37,7 @@ class Boot:
         self._refusal = ""
         self._directory = Path(tempfile.mkdtemp(prefix="pystap-lab-"))
         (self._directory / SELECTED).write_text("\n".join(nodes))
+        self._helper: subprocess.Popen[bytes] | None = None
         self._machine: Machine | None = None
         try:
             self._machine = self._start(kernel, nodes)
@@ -73,6 +75,9 @@ class Boot:
 
     def close(self) -> None:
         """End the machine if it runs and remove what was shared."""
+        if self._helper is not None:
+            self._helper.kill()
+            self._helper.wait()
         if self._machine is not None and self._ending is None:
             self._machine.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -84,7 +89,9 @@ class Boot:
             self._collect()
 
     def _collect(self) -> None:
-        """Read results that have been written since."""
+        """Read results that have been written since; serve what the machine asks for."""
+        if self._helper is None and (self._directory / ahead.FACTS).exists():
+            self._helper = ahead.serve(self._directory)
         try:
             with (self._directory / RESULTS).open("rb") as file:
                 file.seek(self._read)

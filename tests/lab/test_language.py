@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from datadriven import Case
 from runtime import test_language as language
 
+from . import ahead
+
 pytestmark = pytest.mark.lab
 runs = language.runs
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lent(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Translations made outside of the machine, for scripts that do not look at its files."""
+    directory = Path(request.config.getoption("lab_directory"))
+    wanted = [
+        language.words_of(case, runtime)
+        for case, runtime in language.selected(request)
+        if "process" not in case.input
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        ahead.ask(directory, wanted)
+        ahead.lend(directory, patch.setattr)
+        yield
 
 
 @pytest.mark.parametrize(

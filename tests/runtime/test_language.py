@@ -45,7 +45,7 @@ class Runs:
         at = self._places[str(case), runtime]
         for index in range(at, min(at + self._ahead, len(self._wanted))):
             if index not in self._started:
-                self._started[index] = inprocess.Run(*_words(*self._wanted[index]))
+                self._started[index] = inprocess.Run(*words_of(*self._wanted[index]))
         return self._started.pop(at).end(TIMEOUT)
 
     def finish(self) -> None:
@@ -59,25 +59,26 @@ def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
     """The runs of the selected tests, with a cache of their own."""
-    selected = [i.callspec.params for i in request.session.items if _is_forked(i)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SYSTEMTAP_DIR", str(tmp_path_factory.mktemp("systemtap")))
         patch.setenv("TZ", "UTC")
-        started = Runs([(p["case"], p["runtime"]) for p in selected])
+        started = Runs(selected(request))
         yield started
         started.finish()
 
 
-def _is_forked(item: pytest.Item) -> bool:
-    callspec = getattr(item, "callspec", None)
-    parameters = callspec.params if callspec else {}
-    return "runtime" in parameters and parameters["case"].path.stem != "basics"
+def selected(request: pytest.FixtureRequest) -> list[tuple[Case, str]]:
+    """Case and runtime of the selected tests of a module that run as a fork."""
+    items = [item for item in request.session.items if item.path == request.path]
+    specs = [getattr(item, "callspec", None) for item in items]
+    found = [spec.params for spec in specs if spec and "runtime" in spec.params]
+    return [(p["case"], p["runtime"]) for p in found if p["case"].path.stem != "basics"]
 
 
 @pytest.mark.parametrize(("case", "runtime"), RUNS)
 def test_language(runs: Runs, case: Case, runtime: str) -> None:
     if case.path.stem == "basics":
-        done = stap.stap(*_words(case, runtime), timeout=TIMEOUT)
+        done = stap.stap(*words_of(case, runtime), timeout=TIMEOUT)
     else:
         done = runs.take(case, runtime)
     assert_case(case, _marked(done.out))
@@ -85,7 +86,7 @@ def test_language(runs: Runs, case: Case, runtime: str) -> None:
     assert done.status == int(case.get("status", "0"))
 
 
-def _words(case: Case, runtime: str) -> list[str]:
+def words_of(case: Case, runtime: str) -> list[str]:
     """The command line of a case."""
     words = [f"--runtime={runtime}", *shlex.split(case.get("options")), "-e", case.input]
     if "args" in case.sections:
