@@ -7,6 +7,7 @@ import struct
 from pystap.backend.bpf.analysis import Analysis
 from pystap.backend.bpf.artifact import Artifact, GlobalInfo, ProgramSpec
 from pystap.backend.bpf.attachments import Entry, emit_programs
+from pystap.backend.bpf.edges import separate_calls
 from pystap.backend.bpf.stack import Misfit, extent
 from pystap.backend.bpf.timing import hits_map
 from pystap.backend.bpf.unit import Unit
@@ -90,7 +91,7 @@ def _programs(
 ) -> tuple[list[ProgramSpec], Misfit | None]:
     btf, types = _btf(unit, obj)
     rodata = unit.rodata_map(obj.rodata)
-    linked = {name: obj.link(name) for name in {e.function for e in entries}}
+    linked = {name: separate_calls(obj.link(name)) for name in {e.function for e in entries}}
     extents = {name: extent(code) for name, code in linked.items()}
     programs = []
     misfit = None
