@@ -82,6 +82,7 @@ class EntryBinder:
             list(probe.conditions),
             names=names,
             chains=[[name, *probe.chain] for name in names],
+            helper=True,
         )
         probe.body.body[:0] = self._return_statements()
         self._work.probes.append(entry_probe)

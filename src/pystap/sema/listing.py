@@ -60,6 +60,8 @@ def list_points(
         _infer(work)
     lines: dict[str, _Variables] = {}
     for probe in work.probes:
+        if probe.helper:
+            continue
         _add_probe(lines, probe, options)
     if not lines:
         for problem in problems.items:

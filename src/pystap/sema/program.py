@@ -67,7 +67,8 @@ class DerivedProbe:
     from the resolved one back to the script's, for ``-p2`` (alias names in between).  Both speak
     of the first point of ``match``; ``names`` and ``chains`` have them for each of its points
     (wildcards expanded), in the same order.  ``conditions`` are the arming expressions, ANDed;
-    probes of one definition share the nodes.
+    probes of one definition share the nodes.  ``helper`` marks what sema adds for its own ends,
+    which listings leave out.
     """
 
     match: Match
@@ -79,6 +80,7 @@ class DerivedProbe:
     locals: dict[str, LocalSymbol] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     chains: list[list[str]] = field(default_factory=list)
+    helper: bool = False
 
 
 @dataclass(slots=True)
