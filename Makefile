@@ -13,11 +13,17 @@ setup: .venv/.ready
 demo: setup
 	sh tools/demo.sh
 
-test: setup
-	$(PY) -m ruff check src tests tools bench
-	$(PY) -m ruff format --check src tests tools bench
-	$(PY) -m mypy
-	$(PY) -m pytest -n 2 tests
+test: lint lab-tools
+	$(PY) -m pytest -n 2 -m "not lab" tests
+	$(PY) -m pytest -n 2 -m lab tests
+
+# Only the tests that run on the kernels of the lab; KERNELS="6.1 sid" names others
+KERNELS :=
+lab: lab-tools
+	$(PY) -m pytest -n 2 -m lab $(KERNELS:%=--lab-kernel %) tests
+
+lab-tools: setup
+	sh tools/install_lab.sh
 
 # N random programs on every runtime; SEED repeats earlier ones
 N := 200
@@ -37,6 +43,7 @@ lint: setup
 	$(PY) -m ruff check src tests tools bench
 	$(PY) -m ruff format --check src tests tools bench
 	$(PY) -m mypy
+	MYPYPATH=src:tests $(PY) -m mypy -p lab
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

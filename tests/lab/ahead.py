@@ -129,7 +129,7 @@ def _pretend(facts: Path, request: dict[str, list[str]]) -> None:
         subprocess.run(["mount", "--bind", facts / name, path], check=True)
     names = os.uname_result(request["uname"])
     memo_key = (facts / "features").read_text().partition("\n")[0]
-    os.uname = lambda: names  # type: ignore[assignment]
+    os.uname = lambda: names
     features._kernel_key = lambda: memo_key
     cache.stamp = _stamp
 

@@ -65,7 +65,7 @@ class Host:
         for item in items:
             if item.get_closest_marker("lab") is not None:
                 assert isinstance(item, pytest.Function)
-                kernel = item.callspec.params["lab_kernel"]
+                kernel = str(item.callspec.params["lab_kernel"])
                 item.stash[_KERNEL] = kernel
                 item.stash[_NODE] = item.nodeid
                 item.add_marker(pytest.mark.xdist_group(f"lab-{kernel}"))
