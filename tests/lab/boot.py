@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from .machine import Ending, Machine, Settings
 
 # Files in the directory that both sides share.
 SELECTED, RUNNING, RESULTS, OUTPUT = "selected", "running", "results", "output"
+_PASSED = ("PYTHONPATH",)  # environment variables
 _POLL = 0.05  # seconds
 _OUTPUT_TAIL = 4000  # characters
 
@@ -52,6 +54,7 @@ class Boot:
         settings = Settings(
             seconds=self._config.getoption("lab_seconds"),
             shared=(self._directory,),
+            environment={n: os.environ[n] for n in _PASSED if n in os.environ},
             directory=root,
         )
         with (self._directory / OUTPUT).open("wb") as out:
