@@ -73,15 +73,13 @@ def missing_debuginfo(found: ShapeMatch, point: ast.ProbePoint) -> Exception:
     """The error for a probe point that only debuginfo can answer."""
     last = found.shape.rpartition(".")[2].partition("(")[0]
     what = {"statement": "source lines", "inline": "inlined functions"}.get(last, f"'.{last}'")
-    module = next((str(a) for a in found.args[:1] if a is not None), "")
-    return _missing(module, what, point.components[-1].tok)
+    return _missing(what, point.components[-1].tok)
 
 
-def _missing(module: str, what: str, tok: Token, hint: str = "") -> Exception:
+def _missing(what: str, tok: Token, hint: str = "") -> Exception:
     machine = os.uname()
-    whose = f"module {module}" if module else "kernel"
     return bad_point(
-        f"missing {machine.machine} {whose} debuginfo [man warning::debuginfo]"
+        f"missing {machine.machine} kernel/module debuginfo [man warning::debuginfo]"
         f" under '/lib/modules/{machine.release}/build': {what} need it",
         tok,
         hint=hint
@@ -128,10 +126,11 @@ def _by_name(asked: _Asked, pattern: str, table: FunctionTable) -> list[KernelFu
     if "@" in pattern:
         name = pattern.partition("@")[0]
         raise _missing(
-            asked.module,
             "source files and lines",
             asked.tok,
-            f'kernel.function("{name}") needs none: its parameters are known from BTF',
+            f'kernel.function("{name}") needs none, and BTF tells the parameters'
+            if name.strip("*")
+            else "",
         )
     functions = table.matching(pattern, asked.module)
     if asked.exported and functions:
