@@ -8,6 +8,9 @@ python=${PYTHON:-python3}
 need=""
 "$python" -c 'import ensurepip, venv' 2>/dev/null || need="$need python3-venv"
 command -v gcc >/dev/null || need="$need gcc libc6-dev"
+command -v g++ >/dev/null || need="$need g++"
+command -v dwz >/dev/null || need="$need dwz"
+ldconfig -p | grep -q libdw.so.1 || need="$need libdw1"
 if [ -n "$need" ]; then
     apt-get update -qq
     # shellcheck disable=SC2086

@@ -226,7 +226,7 @@ def test_no_variables_without_debuginfo() -> None:
     assert "int_arg" in error.value.diagnostic.notes[-1]
     with pytest.raises(DiagnosticError) as error:
         exit_.context.resolve(parse_var("$return"))
-    assert "returnval()" in str(error.value.diagnostic.hint)
+    assert "returnval()" in error.value.diagnostic.notes[-1]
 
 
 def test_malformed() -> None:

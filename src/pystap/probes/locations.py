@@ -119,12 +119,11 @@ def _simple(ops: Sequence[Op], frame: Frame) -> Located:
 
 def _pieces(ops: Sequence[Op], frame: Frame) -> Located:
     """A value put together from several places."""
-    words: list[ast.Expr | None] = []
-    known: list[int] = []  # bytes of each word that have a location
-    offset, piece = 0, list[Op]()
     total = sum(op.number for op in ops if op.code == c.OP_PIECE)
-    words = [None] * ((total + _WORD - 1) // _WORD)
-    known = [0] * len(words)
+    words: list[ast.Expr | None] = [None] * ((total + _WORD - 1) // _WORD)
+    known = [0] * len(words)  # bytes of each word that have a location
+    offset = 0
+    piece: list[Op] = []
     for op in ops:
         if op.code != c.OP_PIECE:
             piece.append(op)

@@ -39,12 +39,13 @@ _CODE: Final = (
     "statement(string)", "statement(string).nearest",
     "statement(number)", "statement(number).nearest",
 )  # fmt: skip
+_MARKS: Final = ("mark(string)", "provider(string).mark(string)")
 # What there is in the language but not here yet.
 _NOT_YET: Final = (
     "function(string).callee(string)", "function(string).callees",
     "function(string).callees(number)",
 )  # fmt: skip
-_SHAPES: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in (*_EVENTS, *_CODE))
+_SHAPES: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in (*_EVENTS, *_CODE, *_MARKS))
 _REFUSED: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in _NOT_YET)
 
 
@@ -98,17 +99,23 @@ def _event_matches(
 
 
 def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+    from pystap.probes.marks import mark_matches
     from pystap.probes.user_functions import function_matches
     from pystap.probes.user_places import Target
 
-    kind = ".".join(part.partition("(")[0] for part in found.shape.split(".")[1:])
+    shape = found.shape.partition(".")[2]
+    kind = ".".join(part.partition("(")[0] for part in shape.split("."))
     args = [arg for arg in found.args[1:] if arg is not None]
     tok = next(c.tok for c in point.components[1:] if c.arg is not None)
     lenient = isinstance(found.args[0], str) and has_wildcard(found.args[0])
     matches = []
     for program, shown, pid, target_only in _programs(found.args[0], point, env):
         target = Target(program, pid, target_only, _texts(found, shown))
-        here = function_matches(target, kind, args, lenient, env, tok)
+        if shape in _MARKS:
+            provider, name = ("*", *args)[-2:]
+            here = mark_matches(target, str(provider), str(name), lenient, env, tok)
+        else:
+            here = function_matches(target, kind, args, lenient, env, tok)
         if here and program.note:
             here[0].notes.insert(0, program.note)
         matches += here
@@ -147,7 +154,7 @@ def _texts(found: ShapeMatch, who: Arg) -> Callable[[Iterable[str | int]], str]:
     names = [part.partition("(")[0] for part in found.shape.split(".")]
 
     def text(args: Iterable[str | int]) -> str:
-        given = iter(args)
+        given = iter(list(args)[-sum(arg is not None for arg in found.args[1:]) :])
         rest = [arg if arg is None else next(given) for arg in found.args[1:]]
         return point_text(names, [who, *rest])
 

@@ -22,8 +22,6 @@ _KERNEL: Final[dict[str, tuple[str, str | None]]] = {
     "lsm": ("security hooks", None),
 }
 _PROCESS: Final[dict[str, tuple[str, str | None]]] = {
-    "mark": ("static markers of programs", None),
-    "provider": ("static markers of programs", None),
     "plt": ("probes on procedure linkage tables", 'use .function("NAME") of the library'),
     "library": ("libraries of a program", 'name the library: process("/path/lib.so")'),
     "syscall": ("system calls of one program", "use syscall.* and pid() or target()"),

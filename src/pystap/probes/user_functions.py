@@ -84,6 +84,12 @@ def _by_symbols(
         if has_wildcard(str(wanted)):
             return []
         raise bad_point(f"no match for '{wanted}' in {target.program.name}", tok)
+    if info is not None and isinstance(wanted, str) and _only_inlined(info, wanted):
+        raise bad_point(
+            f"'{wanted}' of {target.program.name} has no code of its own: it is only inlined",
+            tok,
+            hint=f'.function("{wanted}").inline',
+        )
     places, notes = find_functions(
         elf, target.program, wanted, names[-1] == "exported", lenient, tok
     )
@@ -108,6 +114,11 @@ def _by_symbols(
     ]
     context = FunctionContext(target.program.path, is_return, env)
     return [Match(points, context, notes)] if points else []
+
+
+def _only_inlined(info: DebugInfo, name: str) -> bool:
+    found = info.names.functions(name)
+    return bool(found) and all(die.entry_pc() is None for die in found)
 
 
 def _described(

@@ -169,7 +169,13 @@ def _attach_uprobes(
         where = artifact.probes[index].attach
         assert isinstance(where, Uprobe)
         try:
-            event = open_uprobe(where.path, where.offset, on_return=on_return, pid=where.pid or -1)
+            event = open_uprobe(
+                where.path,
+                where.offset,
+                on_return=on_return,
+                pid=where.pid or -1,
+                semaphore=where.semaphore,
+            )
             attached.add(attach_perf_event(program.fd, event.fd, index), event)
         except OSError as error:
             raise AttachError(index, error) from error
