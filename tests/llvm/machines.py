@@ -71,7 +71,13 @@ def run_bpf(
     m: Module, words: Sequence[int], fds: dict[int, int] | None = None
 ) -> tuple[int, list[int]]:
     """As :func:`run_native`, in the kernel; only the low 32 bits of the result are known."""
-    obj = BpfObject(binding.compile_object(m.text()))
+    return run_object(BpfObject(binding.compile_object(m.text())), words, fds)
+
+
+def run_object(
+    obj: BpfObject, words: Sequence[int], fds: dict[int, int] | None = None
+) -> tuple[int, list[int]]:
+    """The same with what was made of a module."""
     with (
         rodata_map(obj.rodata) as rodata,
         load(obj.link("f"), {RODATA: rodata.fd, **(fds or {})}) as program,

@@ -28,6 +28,7 @@ def _quiet() -> Iterator[None]:
 
 
 GOOD = b'target triple = "bpfel"\ndefine i64 @f(i64 %x) { ret i64 %x }\n'
+OTHER = GOOD.replace(b"@f", b"@g")
 NO_SIGNED_DIVISION = (
     b'target triple = "bpfel"\n'
     b"define i64 @f(i64 %x, i64 %y) {\n %q = sdiv i64 %x, %y\n ret i64 %q\n}\n"
@@ -47,25 +48,28 @@ FAR_BRANCH = (
 
 
 def test_the_object_is_the_same() -> None:
-    assert guarded.in_child(GOOD) == binding.compile_object(GOOD)
+    assert guarded.in_children([GOOD, OTHER]) == [
+        binding.compile_object(GOOD),
+        binding.compile_object(OTHER),
+    ]
 
 
 def test_small_modules_are_compiled_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
-    assert guarded.compile_object(GOOD) == binding.compile_object(GOOD)
+    assert guarded.compile_objects(GOOD) == [binding.compile_object(GOOD)]
 
 
 def test_large_modules_are_compiled_by_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     large = GOOD + b";" * guarded.GUARDED_BYTES
     here = binding.compile_object(large)
     monkeypatch.setattr(guarded.binding, "compile_object", lambda _: b"made by the child")
-    assert guarded.compile_object(large) == b"made by the child"
+    assert guarded.compile_objects(large) == [b"made by the child"]
     assert here != b"made by the child"
 
 
 def test_errors_are_llvm_errors() -> None:
     with pytest.raises(binding.LlvmError, match="expected"):
-        guarded.in_child(b"define nonsense")
+        guarded.in_children([GOOD, b"define nonsense"])
 
 
 @pytest.mark.parametrize(
@@ -75,17 +79,17 @@ def test_errors_are_llvm_errors() -> None:
 def test_llvm_may_die(text: bytes, reason: str) -> None:
     before = sorted(os.listdir("/proc/self/fd"))
     with pytest.raises(guarded.LlvmDied, match=reason):
-        guarded.in_child(text)
+        guarded.in_children([text, GOOD])
     assert sorted(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
 def test_the_script_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(_text: bytes) -> bytes:
+    def die(_text: bytes) -> list[bytes]:
         raise guarded.LlvmDied("out of insn range")
 
-    monkeypatch.setattr(guarded, "compile_object", die)
+    monkeypatch.setattr(guarded, "compile_objects", die)
     m = ModuleBuilder()
     m.begin(printf("hello\n"), ops.Eval(intrinsic("exit")))
     with pytest.raises(DiagnosticError) as caught:

@@ -60,6 +60,13 @@ _BLOCKS: Final[dict[type, tuple[str, ...]]] = {
     ops.Locked: ("body",),
 }
 
+# Operands first, but the statements of a Seq come before its value.
+_CHILDREN: Final[dict[type, tuple[str, ...]]] = {
+    **_BLOCKS,
+    **{kind: (*names, *_BLOCKS.get(kind, ())) for kind, names in _OPERANDS.items()},
+    ops.Seq: ("body", "value"),
+}
+
 
 def operands(node: Node) -> list[ops.Expr]:
     """The operands of an expression or statement in the order they are evaluated."""
@@ -91,12 +98,12 @@ def blocks(node: Node) -> list[list[ops.Stmt]]:
 def children(node: Node) -> list[Node]:
     """What is directly below a node, in order; of a ``Seq`` its statements, then its value."""
     below: list[Node] = []
-    if not isinstance(node, ops.Seq):
-        below += operands(node)
-    for block in blocks(node):
-        below += block
-    if isinstance(node, ops.Seq):
-        below.append(node.value)
+    for name in _CHILDREN.get(node.__class__, ()):
+        value = getattr(node, name)
+        if value.__class__ is list:
+            below += [v for v in value if v is not None]
+        elif value is not None:
+            below.append(value)
     return below
 
 

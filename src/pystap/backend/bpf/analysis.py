@@ -21,6 +21,7 @@ Captured = tuple[str, int]
 
 _ERROR_ITEM: Final = 8 + 40 + CALL_SLOTS * 4 + 8
 _LOG_BUCKETS: Final = 128
+_LARGE: Final = 1000  # operations of a module
 # Intrinsics that are values of the event, and how many values of a kind there are.
 _EVENT_INTRINSICS: Final = {
     "addr": "ip", "returnval": "retval", "user_mode": "user_mode", "funcarg": "funcarg",
@@ -88,8 +89,8 @@ class Analysis:
         self.max_string = round_up(module.limits.maxstringlen)
         self.largest_item = _ERROR_ITEM + string_item_size(self.max_string) + 8
         bodies: list[Handler | Function] = [*module.handlers, *module.functions]
-        for body in bodies:
-            self.facts(body)
+        # What is inlined into a handler for speed takes long to translate where there is much.
+        self.large = sum(self.facts(body).size for body in bodies) > _LARGE
 
     def facts(self, body: Handler | Function) -> Facts:
         """Facts of a handler or function, computed at first use."""
@@ -139,11 +140,13 @@ class Analysis:
         too; each function counts once."""
         known: dict[int, int] = {}
 
-        def through(function: Function) -> int:
-            if id(function) not in known:
-                known[id(function)] = 0  # met again: it recurses
-                known[id(function)] = deepest(function.body)
-            return known[id(function)]
+        def through(body: Handler | Function) -> int:
+            if var.index not in self.facts(body).iterates:
+                return 0
+            if id(body) not in known:
+                known[id(body)] = 0  # met again: it recurses
+                known[id(body)] = deepest(body.body)
+            return known[id(body)]
 
         def deepest(nodes: Sequence[Node]) -> int:
             most = 0
@@ -156,7 +159,7 @@ class Analysis:
                 most = max(most, inside)
             return most
 
-        return max((deepest(handler.body) for handler in self._module.handlers), default=0)
+        return max((through(handler) for handler in self._module.handlers), default=0)
 
     def foreach_recurses(self, var: Global) -> bool:
         """Whether a recursive function iterates over an array."""

@@ -51,7 +51,7 @@ def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifa
     for late in unit.late:  # may grow meanwhile
         late()
     described = _globals(unit)
-    obj = BpfObject(_compile(unit))
+    obj = BpfObject(*_compile(unit))
     programs, misfit = _programs(unit, obj, entries)
     artifact = Artifact(
         tuple(unit.maps),
@@ -76,10 +76,10 @@ def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifa
     return artifact, misfit
 
 
-def _compile(unit: Unit) -> bytes:
-    """The object file of everything emitted."""
+def _compile(unit: Unit) -> list[bytes]:
+    """The object files of everything emitted."""
     try:
-        return guarded.compile_object(unit.text())
+        return guarded.compile_objects(unit.text())
     except guarded.LlvmDied as error:
         from pystap.backend.bpf import oversize
 

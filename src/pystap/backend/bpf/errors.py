@@ -73,13 +73,19 @@ def leave_after_call(s: Scope, pos: int) -> None:
     b = s.b
     with b.if_(pending(s)):
         if pos >= 0:
-            count = s.header(layout.CALLS)
-            with b.if_(count.ult(layout.CALL_SLOTS)):
-                index = b.barrier(count) & (layout.CALL_SLOTS - 1)
-                where = b.at(s.need_context(), layout.CALL_TABLE, index, scale=4)
-                b.store(pos, where, ty="i32")
-                s.set_header(layout.CALLS, count + 1)
+            params = [("ptr", "context"), ("i64", "position")]
+            b.call(s.u.subroutine("note_call", params, _emit_note_call), s.need_context(), pos)
         s.leave("error")
+
+
+def _emit_note_call(b: FunctionBuilder) -> None:
+    context, position = b.args
+    count = b.load("i64", context, layout.CALLS)
+    with b.if_(count.ult(layout.CALL_SLOTS)):
+        index = b.barrier(count) & (layout.CALL_SLOTS - 1)
+        b.store(position.trunc("i32"), b.at(context, layout.CALL_TABLE, index, scale=4))
+        b.store(count + 1, context, layout.CALLS)
+    b.ret(0)
 
 
 def report(unit: Unit) -> str:

@@ -6,10 +6,10 @@ cannot have a lock at once spins for a bounded time; then the handler is skipped
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pystap.backend.bpf import emit, helpers, layout
+from pystap.backend.bpf import bounds, emit, helpers, layout
 from pystap.backend.bpf.artifact import LEVELS, LOCK_CONTENDED, LOCK_SKIPPED, LOCK_STRIDE
 from pystap.backend.bpf.errors import raise_uncatchable
 from pystap.backend.bpf.loops import run_loop
@@ -26,6 +26,9 @@ _WRITER: Final = -(1 << 63)
 _MODES: Final = {"read": 0, "update": 1, "write": 2}
 _UNLIMITED_NS: Final = 1_000_000_000  # the most that is waited: the kernel has limits, too
 _TRACKED: Final = 64  # locks that contexts note as held
+_INLINE: Final = 2  # of more locks the code to take them would be most of many a large script
+_PARAMETERS: Final = ["index", "first", "count"]  # of the context, of the first word
+_TOGETHER: Final = 16  # so many are taken by one call at most
 _RESULT, _SLOT, _MODE, _DEADLINE = (layout.SCRATCH + 8 * i for i in range(4))
 
 
@@ -41,11 +44,103 @@ def held(s: Scope, locks: list[tuple[Global, ops.LockMode]]) -> Iterator[None]:
     if not locks:
         yield
         return
-    (var, mode), *rest = locks
-    slot = s.u.lock(var)
-    _take(s, slot, mode)
-    with s.cleanup(lambda: _give_back(s, slot, mode)), held(s, rest):
+    several = len(locks) > _INLINE and s.u.analysis.large
+    together = locks[:_TOGETHER] if several else locks[:1]
+    wanted = [(s.u.lock(var), mode) for var, mode in together]
+    if len(wanted) == 1:
+        got = _take(s, *wanted[0])
+    else:
+        got = _call(s, "take_locks", wanted, _emit_take)
+    with s.b.if_(got.eq(0)):
+        raise_uncatchable(s, layout.ERROR_SKIP)
+
+    def give_back() -> None:
+        if len(wanted) == 1:
+            _give_back(s, *wanted[0])
+        else:
+            _call(s, "give_locks", wanted, _emit_give)
+
+    with s.cleanup(give_back), held(s, locks[len(together) :]):
         yield
+
+
+# ---- several locks at once
+
+
+def _place(u: Unit, words: tuple[int, ...]) -> int:
+    """Where some locks stand one behind the other in the table of words."""
+    found = u.lock_places.get(words)
+    if found is None:
+        found = u.lock_places[words] = len(u.lock_words)
+        u.lock_words += words
+    return found
+
+
+def _table(u: Unit) -> bytes:
+    """The table, a power of two of words."""
+    size = 1 << (len(u.lock_words) - 1).bit_length()
+    return b"".join(word.to_bytes(4, "little") for word in u.lock_words).ljust(4 * size, b"\0")
+
+
+def _call(
+    s: Scope,
+    name: str,
+    locks: list[tuple[int, ops.LockMode]],
+    emit_body: Callable[[Unit, FunctionBuilder], None],
+) -> Value:
+    """Call a run-time function for locks of the table."""
+    u = s.u
+    first = _place(u, tuple(slot << 2 | _MODES[mode] for slot, mode in locks))
+    u.late_function(name, _PARAMETERS, lambda b: emit_body(u, b))
+    return s.b.call(name, s.header(layout.INDEX), first, len(locks))
+
+
+def _emit_take(u: Unit, b: FunctionBuilder) -> None:
+    """Take locks in order: 1, or 0 and none is held."""
+    from pystap.backend.bpf.programs import runtime_scope
+
+    index, first, count = b.args
+    s = runtime_scope(u, b, index)
+    with b.for_range(0, _TOGETHER) as i:
+        with b.if_(i.uge(count)):
+            b.break_()
+        slot, mode = _entry(s, first, i)
+        got = b.var("i64", 0)
+        with b.switch(mode) as sw:
+            for name, number in _MODES.items():
+                with sw.case(number):
+                    got.set(_take(s, slot, name))  # type: ignore[arg-type]
+        with b.if_(got.get().eq(0)):
+            u.late_function("give_locks", _PARAMETERS, lambda fb: _emit_give(u, fb))
+            b.call("give_locks", index, first, i)
+            b.ret(0)
+    b.ret(1)
+
+
+def _emit_give(u: Unit, b: FunctionBuilder) -> None:
+    """Give locks back, the last one first."""
+    from pystap.backend.bpf.programs import runtime_scope
+
+    index, first, count = b.args
+    s = runtime_scope(u, b, index)
+    with b.for_range(0, _TOGETHER) as i:
+        with b.if_(i.uge(count)):
+            b.break_()
+        slot, mode = _entry(s, first, count - i - 1)
+        with b.switch(mode) as sw:
+            for name, number in _MODES.items():
+                with sw.case(number):
+                    _give_back(s, slot, name)  # type: ignore[arg-type]
+    b.ret(0)
+
+
+def _entry(s: Scope, first: Value, at: Value) -> tuple[Value, Value]:
+    """Slot and mode of a lock of the table."""
+    u, b = s.u, s.b
+    table = _table(u)
+    place = b.barrier(first + at) & (len(table) // 4 - 1)
+    word = b.load("i32", b.at(b.data(table), 0, place, scale=4)).zext("i64")
+    return bounds.clamp(s, word >> 2, u.lock_slots - 1), word & 3
 
 
 def _address(s: Scope, slot: Value | int) -> Value:
@@ -53,17 +148,24 @@ def _address(s: Scope, slot: Value | int) -> Value:
     return s.b.at(base, 0, slot, scale=LOCK_STRIDE)
 
 
-def _take(s: Scope, slot: int, mode: ops.LockMode) -> None:
+def _take(s: Scope, slot: Value | int, mode: ops.LockMode) -> Value:
+    """Not 0: the lock is held."""
     u, b = s.u, s.b
-    index = s.header(layout.INDEX)
     got = b.var("i64", 1)
     with b.if_(_try(s, _address(s, slot), mode) ^ 1):
         name = u.function("lock_slow", ["index", "slot", "mode"], lambda fb: _emit_slow(u, fb))
-        got.set(b.call(name, index, slot, _MODES[mode]))
-    with b.if_(got.get().eq(0)):
-        raise_uncatchable(s, layout.ERROR_SKIP)
-    if slot < _TRACKED:
-        s.set_header(layout.HELD, s.header(layout.HELD) | 1 << slot)
+        got.set(b.call(name, s.header(layout.INDEX), slot, _MODES[mode]))
+    with b.if_(got.get().ne(0)):
+        s.set_header(layout.HELD, s.header(layout.HELD) | _mask(s, slot))
+    return got.get()
+
+
+def _mask(s: Scope, slot: Value | int) -> Value:
+    """The bit that notes a lock as held; 0 of one that is not tracked."""
+    b = s.b
+    if isinstance(slot, int):
+        return b.const("i64", 1 << slot if slot < _TRACKED else 0)
+    return b.select(slot.ult(_TRACKED), b.const("i64", 1) << (slot & 63), 0)
 
 
 def _try(s: Scope, where: Value, mode: ops.LockMode) -> Value:
@@ -82,15 +184,13 @@ def _try(s: Scope, where: Value, mode: ops.LockMode) -> Value:
     return got.get()
 
 
-def _give_back(s: Scope, slot: int, mode: ops.LockMode) -> None:
-    b = s.b
+def _give_back(s: Scope, slot: Value | int, mode: ops.LockMode) -> None:
     where = _address(s, slot)
-    if slot < _TRACKED:
-        s.set_header(layout.HELD, s.header(layout.HELD) & ~(1 << slot))
+    s.set_header(layout.HELD, s.header(layout.HELD) & ~_mask(s, slot))
     if mode == "write":
         s.release_store(where)
     else:
-        b.atomic_rmw("add", where, -1 if mode == "read" else 1)
+        s.b.atomic_rmw("add", where, -1 if mode == "read" else 1)
 
 
 def _emit_slow(u: Unit, b: FunctionBuilder) -> None:

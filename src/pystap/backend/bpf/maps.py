@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pystap.backend.bpf import emit, helpers, strings
 from pystap.backend.bpf.artifact import GlobalInfo
 from pystap.backend.bpf.errors import raise_error, skip_handler
-from pystap.backend.bpf.layout import round_up
+from pystap.backend.bpf.layout import Frame, round_up
 from pystap.backend.bpf.loops import after_callback, callback
+from pystap.backend.bpf.scope import Body, Scope
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import errors, ops
 from pystap.ir.types import Global, Ty
@@ -22,9 +23,8 @@ from pystap.typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
-    from pystap.backend.llvm.builder import Value
+    from pystap.backend.llvm.builder import FunctionBuilder, Value
 
 
 class ArrayLayout:
@@ -244,47 +244,61 @@ def change_element(
     time; then this one's change is made to it.
     """
     b = s.b
-    element = lookup(s, var, key)
-    with b.if_else(element.ne(0)) as (there, absent):
-        with there:
-            change(element)
-        with absent, s.temporaries():
-            result = b.var("i64", _create(s, var, key, first))
-            with b.if_(result.get().eq(helpers.E2BIG)):
-                make_room(s, var, pos)
-                if var.wrap:
-                    result.set(_create(s, var, key, first))
-            with b.if_(result.get().eq(helpers.EEXIST)):
-                again = lookup(s, var, key)
-                with b.if_(again.ne(0)):
-                    change(again)
-                result.set(0)
-            with b.if_(result.get().ne(0)):
-                skip_handler(s)
+    element = b.var("ptr", lookup(s, var, key))
+    with b.if_(element.get().eq(0)), s.temporaries():
+        place = array_layout(s.u, var)
+        value = s.temporary(place.value_room + 8)
+        if place.value_room > 8:
+            strings.fill_zero(s, value, place.value_room)
+        first(value)
+        insert(s, var, [key, value], pos, lambda b: _emit_insert(s.u, var, b))
+        with b.if_(b.load("i64", value, place.value_room).eq(0)):
+            element.set(lookup(s, var, key))
+    with b.if_(element.get().ne(0)):
+        change(element.get())
 
 
-def _create(s: Scope, var: Global, key: Value, first: Callable[[Value], None]) -> Value:
-    """Try to add an element; the helper's result."""
+def insert(
+    s: Scope, var: Global, args: list[Value], pos: int, make: Callable[[FunctionBuilder], None]
+) -> None:
+    """Insert an element by a subroutine that ``make`` emits; it gets the key and more.
+
+    It gives the helper's error; that there is such an element already is none.
+    """
+    b = s.b
+    params = [("ptr", f"a{i}") for i in range(len(args))]
+    name = s.u.subroutine(f"insert.{var.index}", params, make)
+    result = b.var("i64", b.call(name, *args))
+    with b.if_(result.get().ne(0)):
+        with b.if_(result.get().eq(helpers.E2BIG)):
+            make_room(s, var, pos)
+            if var.wrap:
+                result.set(b.call(name, *args))
+        with b.if_(result.get().ne(0)):
+            skip_handler(s)
+
+
+def _emit_insert(u: Unit, var: Global, b: FunctionBuilder) -> None:
+    """Try to add an element; behind its value its number is left, 0 if there was one already."""
+    from pystap.backend.bpf import wrapping
     from pystap.backend.bpf.globals_ import word_address
 
-    b = s.b
-    place = array_layout(s.u, var)
-    value = s.temporary(place.value_room + 8)
-    if place.value_room > 8:
-        strings.fill_zero(s, value, place.value_room)
-    first(value)
-    if not var.wrap:
+    s = Scope(u, Body(Frame(b.name), False), b, None)
+    place = array_layout(u, var)
+    key, value = b.args
+    if var.wrap:
+        number = wrapping.next_number(s, var)
+    else:
         number = b.atomic_rmw("add", word_address(s, place.sequence), 1)
-        b.store(number + 1, value, place.value_room)
-        return add_new(s, place.map, key, value)
-    from pystap.backend.bpf import wrapping
-
-    number = wrapping.next_number(s, var)
     b.store(number + 1, value, place.value_room)
     result = add_new(s, place.map, key, value)
-    with b.if_(result.eq(0)):
-        wrapping.note_insertion(s, var, key, number)
-    return result
+    if var.wrap:
+        with b.if_(result.eq(0)):
+            wrapping.note_insertion(s, var, key, number)
+    with b.if_(result.eq(helpers.EEXIST)):
+        b.store(0, value, place.value_room)
+        b.ret(0)
+    b.ret(result)
 
 
 def add_new(s: Scope, fd: int, key: Value, value: Value) -> Value:

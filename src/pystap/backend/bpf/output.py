@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.artifact import CONTROL_LOST, LEVEL_NONE, LEVELS
-from pystap.backend.bpf.layout import round_up, string_item_size
-from pystap.backend.bpf.scope import NeedsContext
+from pystap.backend.bpf.layout import Frame, round_up, string_item_size
+from pystap.backend.bpf.scope import Body, NeedsContext, Scope
 from pystap.backend.bpf.strings import Text
 from pystap.ir import ops
 from pystap.ir.types import Ty
@@ -17,7 +17,6 @@ from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.emit import Waiting
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.strings import Bytes
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
@@ -61,7 +60,13 @@ def append_string(s: Scope, item: Value, at: Value, source: Value, bound: int) -
     b = s.b
     where = b.at(item, at)
     if bound <= strings.SHORT:
-        return at + _write_short(s, where, Text(source, bound, round_up(bound)))
+        name = s.u.subroutine(
+            f"put_short.{bound}",
+            [("ptr", "where"), ("ptr", "source")],
+            lambda fb: _emit_put_short(s.u, fb, bound),
+            hot=True,
+        )
+        return at + b.call(name, where, source)
     n = b.helper(helpers.PROBE_READ_KERNEL_STR, "i64", b.at(where, 4), bound, source)
     length = n - 1
     length = b.barrier(b.select(length.ugt(bound - 1), 0, length))
@@ -69,18 +74,19 @@ def append_string(s: Scope, item: Value, at: Value, source: Value, bound: int) -
     return at + ((length + 11) & -8)
 
 
-def _write_short(s: Scope, where: Value, text: Text) -> Value:
+def _emit_put_short(u: Unit, b: FunctionBuilder, bound: int) -> None:
     """Write length and bytes of a short string as words; how many bytes that takes."""
-    b = s.b
-    words = strings.words_of(s, text)
+    where, source = b.args
+    s = Scope(u, Body(Frame(b.name), False), b, None)
+    words = strings.words_of(s, Text(source, bound, round_up(bound)))
     length = b.barrier(strings.short_length(s, words))
-    length = b.barrier(b.select(length.ult(text.bound), length, 0))
+    length = b.barrier(b.select(length.ult(bound), length, 0))
     carried = length  # the length takes the low half of the first word
-    for i in range(string_item_size(text.bound) // 8):
+    for i in range(string_item_size(bound) // 8):
         here = words[i] if i < len(words) else b.const("i64", 0)
         b.store(carried | (here << 32), where, 8 * i)
         carried = here >> 32
-    return (length + 11) & -8
+    b.ret((length + 11) & -8)
 
 
 @emit.emits_statement(ops.Emit)
@@ -182,12 +188,20 @@ def _emit_flush_function(unit: Unit, b: FunctionBuilder) -> None:
     from pystap.backend.bpf.programs import runtime_scope
 
     s = runtime_scope(unit, b, b.args[0])
-    flush(s, b.args[1])
+    _flush(s, b.args[1])
     b.ret(0)
 
 
-def flush(s: Scope, flags: Value | int = 0) -> None:
+def flush(s: Scope) -> None:
     """Send what is in the output area."""
+    if not s.u.analysis.large:
+        _flush(s, 0)
+        return
+    with s.b.if_(s.header(layout.OUT).ne(0)):
+        s.b.call(flush_function(s.u), s.header(layout.INDEX), 0)
+
+
+def _flush(s: Scope, flags: Value | int) -> None:
     b, u = s.b, s.u
     size = area_size(u)
     out = s.area("output", 2 * size)

@@ -13,8 +13,9 @@ from __future__ import annotations
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.artifact import LEVELS, GlobalInfo
 from pystap.backend.bpf.errors import raise_error, skip_handler
+from pystap.backend.bpf.layout import Frame
 from pystap.backend.bpf.loops import run_loop
-from pystap.backend.bpf.scope import NeedsContext
+from pystap.backend.bpf.scope import Body, NeedsContext, Scope
 from pystap.backend.bpf.strings import copy_words, fill_zero
 from pystap.ir import errors, ops
 from pystap.ir.types import Global, StatSpec
@@ -23,7 +24,6 @@ from pystap.typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -134,26 +134,30 @@ def with_element(
     from pystap.backend.bpf import maps
 
     b = s.b
-    place = maps.array_layout(s.u, var)
     element = b.var("ptr", maps.lookup(s, var, key))
     with b.if_(element.get().eq(0)):
-        zeros = b.data(bytes(place.value_room + 8))
-
-        def create() -> Value:
-            return maps.add_new(s, place.map, key, zeros)
-
-        result = b.var("i64", create())
-        with b.if_(result.get().eq(helpers.E2BIG)):
-            maps.make_room(s, var, pos)
-            result.set(create())
+        maps.insert(s, var, [key], pos, lambda b: _emit_insert(s.u, var, b))
         element.set(maps.lookup(s, var, key))
-        with b.if_(element.get().eq(0)):
+    with b.if_else(element.get().ne(0)) as (there, gone):
+        with there:
+            change(element.get())
+        with gone:
             skip_handler(s)
-        with b.if_(b.both(result.get().eq(0), element.get().ne(0))):
-            number = _take_number(s, var, key)
-            b.store(number + 1, element.get(), place.value_room)
-    with b.if_(element.get().ne(0)):
-        change(element.get())
+
+
+def _emit_insert(u: Unit, var: Global, b: FunctionBuilder) -> None:
+    """Try to add an empty element, see :func:`maps.insert`."""
+    from pystap.backend.bpf import maps
+
+    s = Scope(u, Body(Frame(b.name), False), b, None)
+    place = maps.array_layout(u, var)
+    key = b.args[0]
+    result = maps.add_new(s, place.map, key, b.data(bytes(place.value_room + 8)))
+    with b.if_(result.eq(0)):
+        element = maps.lookup(s, var, key)
+        with b.if_(element.ne(0)):
+            b.store(_take_number(s, var, key) + 1, element, place.value_room)
+    b.ret(b.select(result.eq(helpers.EEXIST), 0, result))
 
 
 def _take_number(s: Scope, var: Global, key: Value) -> Value:

@@ -54,6 +54,8 @@ class Unit:
         self.max_string = round_up(module.limits.maxstringlen)
         self.event_slots: dict[tuple[str, int], int] = {}
         self._locks: dict[int, int] = {}  # slots by index of the global
+        self.lock_words: list[int] = []  # see locks
+        self.lock_places: dict[tuple[int, ...], int] = {}
         self._map_indexes: dict[str, int] = {}
         self._message_indexes: dict[str, int] = {}
         self._format_indexes: dict[Format, int] = {}
@@ -197,6 +199,26 @@ class Unit:
             self.prototypes[name] = len(params)
             types = [("i64", p) for p in params]
             with self.m.function(name, "i64", types, linkage="weak", attrs=["noinline"]) as b:
+                make(b)
+        return name
+
+    def subroutine(
+        self,
+        name: str,
+        params: list[tuple[str, str]],
+        make: Callable[[FunctionBuilder], None],
+        *,
+        hot: bool = False,
+    ) -> str:
+        """A function for what is emitted in many places: it gives an ``i64``.
+
+        The verifier looks at it at each of its calls, so it may have pointers to anything as
+        parameters.  Otherwise as :meth:`function`.  A ``hot`` one is inlined in small modules, as
+        a call takes about 10 ns where returns are guarded against speculation.
+        """
+        if not self.m.defined(name):
+            how = "alwaysinline" if hot and not self.analysis.large else "noinline"
+            with self.m.function(name, "i64", params, linkage="internal", attrs=[how]) as b:
                 make(b)
         return name
 

@@ -40,7 +40,7 @@ _OUT = ctypes.POINTER(ctypes.c_void_p)
 # What is run for BPF: half the time of LLVM's usual pipeline, for programs of the same size.  It
 # turns no two checks into one that a verifier cannot follow, which the usual passes do.
 _BPF_PASSES: Final = (
-    "AlwaysInliner", "SROA", "SimplifyCFG", "InstCombine", "DSE", "ADCE", "SimplifyCFG",
+    "AlwaysInliner", "SROA", "SimplifyCFG", "InstCombine", "ADCE", "SimplifyCFG",
 )  # fmt: skip
 
 # name: (result, arguments)

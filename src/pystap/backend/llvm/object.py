@@ -1,4 +1,4 @@
-"""Reads the ELF object LLVM makes for ``bpfel`` and links single programs out of it.
+"""Reads the ELF objects LLVM makes for ``bpfel`` and links single programs out of them.
 
 Layout facts: elf(5); BPF relocations and pseudo source registers: kernel documentation
 ``Documentation/bpf/llvm_reloc.rst`` and ``include/uapi/linux/bpf.h``.
@@ -23,6 +23,7 @@ _PSEUDO_CALL: Final = 1
 
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_RELA, _SHT_NOBITS, _SHT_REL = 1, 2, 4, 8, 9
 _SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
+_SHN_LORESERVE: Final = 0xFF00  # section numbers from here on are none
 _STT_FUNC: Final = 2
 _EM_BPF: Final = 247
 
@@ -80,6 +81,19 @@ class ElfObject:
                 self.symbols = _symbols(section, self.sections[section.link].data)
             elif section.kind in (_SHT_REL, _SHT_RELA):
                 self.relocations.setdefault(section.info, []).extend(_relocations(section))
+
+    def take(self, other: ElfObject) -> None:
+        """Add what is in another object, behind what is in this one."""
+        sections, symbols = len(self.sections), len(self.symbols)
+        self.sections += other.sections
+        self.symbols += [
+            s._replace(section=s.section + sections) if 0 < s.section < _SHN_LORESERVE else s
+            for s in other.symbols
+        ]
+        for section, rows in other.relocations.items():
+            self.relocations[section + sections] = [
+                r._replace(symbol=r.symbol + symbols) for r in rows
+            ]
 
 
 def _sections(data: bytes) -> list[Section]:
@@ -145,12 +159,14 @@ class LinkedProgram(NamedTuple):
 
 
 class BpfObject:
-    """An object for BPF.  ``rodata`` is what the map behind :data:`RODATA` has to hold."""
+    """Objects for BPF.  ``rodata`` is what the map behind :data:`RODATA` has to hold."""
 
-    def __init__(self, data: bytes) -> None:
-        self._elf = elf = ElfObject(data)
+    def __init__(self, *objects: bytes) -> None:
+        self._elf = elf = ElfObject(objects[0])
         if elf.machine != _EM_BPF:
             raise LinkError(f"object for machine {elf.machine}, not BPF")
+        for data in objects[1:]:
+            elf.take(ElfObject(data))
         self.rodata, self._rodata_offsets = _lay_out_rodata(elf)
         self._functions: dict[str, Symbol] = {}
         self._by_place: dict[tuple[int, int], Symbol] = {}
@@ -183,7 +199,10 @@ class BpfObject:
 
     def relocation(self, section: int, offset: int) -> Symbol | None:
         """The symbol that relocates the instruction at ``offset``."""
-        return self._relocations.get(section, {}).get(offset)
+        symbol = self._relocations.get(section, {}).get(offset)
+        if symbol is not None and symbol.section == 0:
+            return self._functions.get(symbol.name, symbol)
+        return symbol
 
     def function_at(self, section: int, offset: int, what: str) -> Symbol:
         """The function that begins at a place."""
