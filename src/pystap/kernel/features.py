@@ -19,6 +19,7 @@ fentry_cookie          ... with an attach cookie
 perf_clock             programs on the software clock
 perf_cookie            perf links with an attach cookie
 kprobe, uprobe         through their PMUs, with a perf link
+sleepable_uprobe       ... with a program that may wait for memory to come in
 kprobe_multi           links to many functions (loads on some kernels that cannot attach it)
 uprobe_multi           links to many places of a file
 kfunc:NAME             the kernel function NAME in BTF
@@ -329,6 +330,16 @@ def _uprobe(_: Features) -> bool:
     return _perf(bpf.PROG_TYPE_KPROBE, lambda: perf.open_uprobe(path, offset, pid=os.getpid()))
 
 
+def _sleepable_uprobe(_: Features) -> bool:
+    path, offset = _own_entry()
+    with (
+        programs.load_program(bpf.PROG_TYPE_KPROBE, _RETURN_0, flags=bpf.F_SLEEPABLE) as program,
+        perf.open_uprobe(path, offset, pid=os.getpid()) as event,
+        links.attach_perf_event(program.fd, event.fd),
+    ):
+        return True
+
+
 def _perf(kind: int, open_event: Callable[[], perf.PerfEvent]) -> bool:
     with (
         _load(kind) as program,
@@ -391,6 +402,7 @@ _PROBES: dict[str, Callable[[Features], bool]] = {
     "perf_cookie": _perf_cookie,
     "kprobe": _kprobe,
     "uprobe": _uprobe,
+    "sleepable_uprobe": _sleepable_uprobe,
     "kprobe_multi": _kprobe_multi,
     "uprobe_multi": _uprobe_multi,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pystap.backend.bpf import dispatch, helpers, process_events, process_table
+from pystap.backend.bpf import dispatch, faulting, helpers, process_events, process_table
 from pystap.backend.bpf.context_values import ProgramKind
 from pystap.backend.bpf.facts import CompileError
 from pystap.backend.bpf.levels import SLOW_TIMER_NS, level_of
@@ -156,7 +156,7 @@ def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
         number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0])
         emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
         b.ret(0)
-    return Entry(name, _KPROBE, kind, tuple(indexes))
+    return Entry(name, _KPROBE, kind, tuple(indexes), sleepable=faulting.sleeps(unit))
 
 
 def _check_process(unit: Unit, b: FunctionBuilder, where: Uprobe) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.errors import raise_error
+from pystap.backend.bpf.faulting import read_memory
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.memory import FAULTS, READ
 from pystap.backend.bpf.strings import LARGEST_DUMP, Builder, Bytes, dump_size
@@ -28,7 +29,7 @@ def read(s: Scope, expr: ops.Expr) -> Bytes:
     count = b.select(count.slt(0), 0, count)
     size = clamp(s, count, most)
     room = s.temporary(max(most, 1))
-    failed = b.helper(READ[space], "i64", room, size, address)
+    failed = read_memory(s.u, b, READ[space], room, size, address)
     with b.if_(b.both(failed.ne(0), count.ne(0))):
         raise_error(s, FAULTS[space], expr.pos, address)
     kept = s.temporary(8)

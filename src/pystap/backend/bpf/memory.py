@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pystap.backend.bpf import emit, helpers
 from pystap.backend.bpf.errors import raise_error
+from pystap.backend.bpf.faulting import read_memory
 from pystap.ir import errors, ops
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ def read_bytes(s: Scope, space: str, size: int, address: Value) -> tuple[Value, 
     b = s.b
     word = s.word()
     b.store(0, word)
-    result = b.helper(READ[space], "i64", word, size, address)
+    result = read_memory(s.u, b, READ[space], word, size, address)
     return result, b.load("i64", word)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pystap.backend.bpf import layout
 from pystap.backend.bpf.escapes import COUNT_SHIFT, ESCAPE_TEXT, escape_function
+from pystap.backend.bpf.faulting import read_memory
 from pystap.backend.bpf.format import append_number, source_room
 from pystap.backend.bpf.memory import READ, READ_STRING
 from pystap.backend.bpf.strings import Builder
@@ -59,7 +60,7 @@ def append_string_quoted(s: Scope, space: str, address: Value, most: int, room: 
             append_literal(s, "NULL")
         with other:
             # One byte more than is shown, and the NUL.
-            read = b.helper(READ_STRING[space], "i64", source.ptr, most + 2, address)
+            read = read_memory(s.u, b, READ_STRING[space], source.ptr, most + 2, address)
             with b.if_else(read.slt(1)) as (bad, good):
                 with bad:
                     append_address(s, address)
@@ -79,7 +80,7 @@ def append_buffer_quoted(
     source = source_room(s)
     count = b.barrier(size)
     count = b.barrier(b.select(count.ult(most), count, most))
-    read = b.helper(READ[space], "i64", source.ptr, count, address)
+    read = read_memory(s.u, b, READ[space], source.ptr, count, address)
     with b.if_else(read.ne(0)) as (bad, good):
         with bad:
             append_address(s, address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pystap.backend.bpf import emit, memory, strings
 from pystap.backend.bpf.errors import raise_error
+from pystap.backend.bpf.faulting import read_memory
 from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.strings import Room
 from pystap.ir import errors, ops
@@ -33,7 +34,7 @@ def _read_string(s: Scope, space: str, room: Room, address: Value, most: Value) 
         strings.fill_zero(s, room.ptr, room.size)
     else:
         b.store(0, room.ptr)
-    return b.helper(memory.READ_STRING[space], "i64", room.ptr, size, address)
+    return read_memory(s.u, b, memory.READ_STRING[space], room.ptr, size, address)
 
 
 @string("kernel_string", "user_string")

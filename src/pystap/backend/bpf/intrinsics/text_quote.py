@@ -5,6 +5,7 @@ from __future__ import annotations
 from pystap.backend.bpf import emit, layout, strings
 from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.escapes import COUNT_SHIFT, ESCAPE_TEXT, escape_function
+from pystap.backend.bpf.faulting import read_memory
 from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.intrinsics import string
 from pystap.backend.bpf.memory import READ, READ_STRING, read_bytes
@@ -109,7 +110,7 @@ def _emit_string(u: Unit, b: FunctionBuilder, space: str) -> None:
     """Append the string at an address."""
     s, taken = _begin(u, b)
     _, address, _, most = b.args
-    n = b.helper(READ_STRING[space], "i64", source_room(s).ptr, taken + 1, address)
+    n = read_memory(u, b, READ_STRING[space], source_room(s).ptr, taken + 1, address)
     with b.if_(n.slt(0)):
         append_address(s, address)
         b.ret(0)
@@ -129,7 +130,7 @@ def _emit_buffer(u: Unit, b: FunctionBuilder, space: str) -> None:
     """Append exactly as many bytes as asked for."""
     s, taken = _begin(u, b)
     _, address, size, most = b.args
-    failed = b.helper(READ[space], "i64", source_room(s).ptr, taken, address)
+    failed = read_memory(u, b, READ[space], source_room(s).ptr, taken, address)
     with b.if_(failed.ne(0)):
         append_address(s, address)
         b.ret(0)
