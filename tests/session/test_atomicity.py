@@ -52,3 +52,81 @@ def skipped(complaints: str) -> int:
     """Skipped hits as the session counted them."""
     found = re.search(r"skipped probes: (\d+)", complaints)
     return int(found[1]) if found else 0
+
+
+# ---- hits that are skipped
+
+# Hardly any patience with locks, and a handler that keeps them long.
+IMPATIENT = ("-DMAXTRYLOCK=1", "-DTRYLOCKDELAY=1", "-DSTP_NO_OVERLOAD")
+SLOW = (
+    "global n, ran probe hit { for (i = 0; i < 30; i++) n = n + slowly(); ran++ } "
+    'probe error { println("error") } probe end { printf("ran %d n %d\\n", ran, n) }'
+)
+
+
+def slow_handlers(hammer: str, *options: str) -> inprocess.Done:
+    words = [*IMPATIENT, *options, "-E", ALIASES, "-e", SLOW]
+    return inprocess.stap(*words, "-c", f"{hammer} 20000", timeout=60)
+
+
+def test_too_many_skipped_hits_end_the_session(hammer: str) -> None:
+    done = slow_handlers(hammer, "-DMAXSKIPPED=20")
+    assert (done.status, done.out) == (1, "error\n"), done.err
+    assert (
+        "ERROR: Skipped too many probes, check MAXSKIPPED or try again with stap -t for more "
+        "details.\n"
+    ) in done.err
+    assert skipped(done.err) > 20
+
+
+def test_suppressed_errors_allow_any_number_of_skips(hammer: str) -> None:
+    done = slow_handlers(hammer, "-DMAXSKIPPED=20", "--suppress-handler-errors")
+    assert done.status == 0, done.err
+    found = re.fullmatch(r"ran (\d+) n (\d+)\n", done.out)
+    assert found
+    assert skipped(done.err) > 20
+    assert int(found[2]) == 30 * int(found[1])
+
+
+def test_the_report_tells_why_hits_were_skipped(hammer: str) -> None:
+    done = slow_handlers(hammer, "-DMAXSKIPPED=1000000", "-t")
+    found = re.search(r"WARNING: Skipped due to global 'n' lock timeout: (\d+)", done.err)
+    assert found, done.err
+    missed = int(found[1])
+    reentrant = skipped(done.err) - missed
+    assert missed > 20
+    assert bool(reentrant) == ("Skipped due to reentrancy" in done.err)
+    ran = re.search(r"ran (\d+)", done.out)
+    assert ran
+    assert 40_000 - reentrant <= int(ran[1]) + missed <= 40_000
+    contended = re.search(r"'n' lock contention occurred (\d+) times", done.err)
+    assert contended
+    assert int(contended[1]) >= missed
+
+
+# ---- handlers do not run when they must not
+
+OFTEN = f'probe {CALL} {{ if (execname() == "{NAME}") calls++ }}'
+
+
+def test_no_handler_runs_after_exit(hammer: str) -> None:
+    script = (
+        f"global calls, at {OFTEN} probe timer.ms(10) {{ if (calls) {{ at = calls; exit() }} }} "
+        "probe end { println(at > 0 && calls >= at); before = calls; "
+        "for (i = 0; i < 500; i++) { } println(calls == before) }"
+    )
+    done = inprocess.stap("-e", script, "-c", f"{hammer} 100000000")
+    assert done.out == "1\n1\n", done.err
+
+
+def test_no_handler_runs_after_an_error(hammer: str) -> None:
+    script = (
+        f"global calls, at {OFTEN} "
+        'probe timer.ms(10) { if (calls) { at = calls; error("enough") } } '
+        'probe end { println("not here") } '
+        "probe error { println(at > 0 && calls >= at); before = calls; "
+        "for (i = 0; i < 500; i++) { } println(calls == before) }"
+    )
+    done = inprocess.stap("-e", script, "-c", f"{hammer} 100000000")
+    assert (done.status, done.out) == (1, "1\n1\n"), done.err
+    assert "ERROR: enough near identifier 'error' at <input>:1:" in done.err
