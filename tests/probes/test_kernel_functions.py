@@ -241,14 +241,17 @@ def test_handlers_are_shared_where_what_they_use_is_alike(env: ProbeEnv) -> None
 def test_optional_points_are_left_out_where_nothing_can_be_probed(env: ProbeEnv) -> None:
     if Path("/sys/bus/event_source/devices/kprobe").exists():
         pytest.skip("this kernel has kprobes")
-    point = parse_point('kernel.function("do_work")')
-    point.optional = True
     env.has_feature = lambda _name: False
+    env.optional = 1
     try:
         with pytest.raises(DiagnosticError, match="cannot probe its functions"):
-            FAMILY.resolve(point, env)
+            resolve('kernel.function("do_work")', env)
     finally:
-        env.has_feature = None
+        env.has_feature, env.optional = None, 0
+    alias = 'probe mine = kernel.function("vfs_read") {} probe mine !, never { println(1) }'
+    done = stap("-p2", "-e", alias)
+    assert (done.status, done.err) == (0, "")
+    assert "vfs_read" not in done.out
 
 
 def test_table(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class _Asked(NamedTuple):
 def function_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     """The places of one shape: one match, that falls into parts by prototype when asked to."""
     asked = _take_apart(found, point)
-    if (point.optional or point.sufficient) and not _possible(env):
+    if env.optional and not _possible(env):
         raise bad_point("this kernel cannot probe its functions", asked.tok)
     table = env.functions = env.functions or FunctionTable()
     if isinstance(asked.wanted, int):

@@ -58,15 +58,19 @@ def resolve_points(
         work.openings = 0
     found: list[Found] = []
     for point in points:
+        optional = point.optional or point.sufficient
+        work.env.optional += optional
         try:
             here = _resolve(work, point, way or Way())
         except DiagnosticError as error:
-            if point.optional or point.sufficient:
+            if optional:
                 continue
             if report is None:
                 raise
             report(point, error)
             continue
+        finally:
+            work.env.optional -= optional
         found += here
         if point.sufficient and here:
             break
