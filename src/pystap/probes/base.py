@@ -38,6 +38,7 @@ class ProbeEnv:
     debug: DebugFiles | None = None  # what was opened so far
     functions: FunctionTable | None = None  # of the kernel; made when first asked for
     has_feature: Callable[[str], bool] | None = None  # of pystap.kernel.features
+    optional: int = 0  # how many of the points that led here may remain without match
 
 
 class Context(Protocol):
