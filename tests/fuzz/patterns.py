@@ -16,14 +16,16 @@ _SETS = (
     *("[[:lower:]b]", "[[:print:]]", "[^[:cntrl:]]", "[[:blank:]]", "[[:graph:]]", ".", "."),
 )
 _ESCAPES = (r"\\.", r"\\\\", r"\\|", r"\\t", r"\\x61", r"\\(", r"\303", r"[\200-\377]", r"\t")
-_CLOSURES = ("*", "+", "?", "{2}", "{1,}", "{0,2}", "{1,3}", "{0}")
+_CLOSURES = ("*", "+", "?")
+_COUNTED = ("{2}", "{1,}", "{0,2}", "{1,3}", "{0}")
+_DEEPEST = 2  # groups in groups
 
 
 def pattern(rng: random.Random) -> str:
     """The text of a pattern as it stands between double quotes in a script."""
     if rng.random() < 0.3:
         return rng.choice(FIXED)
-    text = _branch(rng, 2)
+    text = _branch(rng, _DEEPEST)
     if rng.random() < 0.15:
         text = "^" + text
     if rng.random() < 0.15:
@@ -34,12 +36,17 @@ def pattern(rng: random.Random) -> str:
 
 
 def _branch(rng: random.Random, depth: int) -> str:
-    return "".join(_piece(rng, depth) for _ in range(rng.choice((1, 2, 2, 3, 4))))
+    most = (1, 2, 2, 3, 4) if depth == _DEEPEST else (1, 1, 1, 2)
+    return "".join(_piece(rng, depth) for _ in range(rng.choice(most)))
 
 
 def _piece(rng: random.Random, depth: int) -> str:
+    """An atom, perhaps repeated; counted repetitions within others make huge automata."""
     atom = rng.choice(_ATOMS)(rng, depth)
-    return atom + rng.choice(_CLOSURES) if rng.random() < 0.3 else atom
+    if rng.random() >= 0.3:
+        return atom
+    counted = depth == _DEEPEST and "{" not in atom and len(atom) < 12
+    return atom + rng.choice(_CLOSURES + _COUNTED if counted else _CLOSURES)
 
 
 def _group(rng: random.Random, depth: int) -> str:

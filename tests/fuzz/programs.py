@@ -28,12 +28,12 @@ class Program:
 
 
 # By the size of a program, of which there are three.
-_SIZES = (24, 4, 1)  # how many
+_SIZES = (40, 4, 1)  # how many
 _DEEPEST = ((1, 1, 2), (1, 2, 2, 3), (2, 3, 4))  # how deep statements nest
 _BUDGET = ((1, 2, 2, 3), (2, 3), (3, 3, 4))  # how deep expressions do
 _FUNCTIONS = ((0, 0, 1), (0, 1, 2), (1, 2, 3))
 _PROBES = ((1,), (1, 2), (2, 3))
-_STATEMENTS = (3, 5, 7)
+_STATEMENTS = (2, 5, 7)
 _AGGREGATES = ((0, 0, 1), (0, 0, 1), (0, 0, 1, 2))
 _ARRAYS = ((0, 1, 1), (0, 1, 1, 2), (1, 2, 3))
 
@@ -97,7 +97,9 @@ def _globals(rng: random.Random, world: World, size: int) -> list[Node]:
         world.shapes[name] = _shape(rng)
         items.append(_item(f"global {name}"))
     for number in range(rng.choice(_ARRAYS[size])):
-        key_types = tuple(rng.choice(_TYPES) for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5, 9))))
+        key_types = tuple(
+            rng.choice(_TYPES) for _ in range(rng.choice((1, 1, 1, 2, 2, 3, rng.randint(1, 9))))
+        )
         value = rng.choice((LONG, LONG, STRING, STATS))
         wrap, length = rng.choice(("", "", "%")), rng.choice(("", "", "[3]", "[8]", "[1]"))
         name = f"a{number}"
@@ -142,7 +144,7 @@ def _last_probe(rng: random.Random, world: World, text: str) -> list[Node]:
     """Prints the globals at the end.  What it leaves out the session may print by itself."""
     body = []
     for name, ty in world.scalars.items():
-        if rng.random() < 0.1 or len(re.findall(rf"\b{name}\b", text)) < 2:
+        if rng.random() < 0.2 or len(re.findall(rf"\b{name}\b", text)) < 2:
             continue
         if ty == STATS:
             body += _dump_aggregate(rng, world, name)
@@ -150,7 +152,7 @@ def _last_probe(rng: random.Random, world: World, text: str) -> list[Node]:
             directive = "%d" if ty == LONG else '"%#s"'.replace('"', '\\"')
             body.append(node("stmt", f'printf("{name}={directive}\\n", {name})'))
     for array in world.arrays:
-        if rng.random() < 0.7:
+        if rng.random() < 0.5:
             body.append(node("stmt", *_dump(rng, world, array)))
     return [_item("probe end, error ", braced(body))] if body else []
 

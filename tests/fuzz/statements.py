@@ -46,7 +46,7 @@ def locals_of(rng: random.Random) -> dict[str, str]:
 def with_start(names: dict[str, str], body: list[Node]) -> Node:
     """A block that begins by giving the locals it uses their type."""
     values = {LONG: "0", STRING: '""'}
-    text = "".join(map(str, body))
+    text = "\n".join(map(str, body))
     used = [n for n in names if re.search(rf"\b{n}\b", text)]
     return braced([node("stmt", f"{n} = {values[names[n]]}") for n in used] + body)
 

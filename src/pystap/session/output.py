@@ -99,7 +99,7 @@ class Output:
             self.complain(runtime_error(item, self._artifact))
         elif isinstance(item, WarnItem):
             if not self._quiet:
-                self.complain("WARNING: " + item.text.decode("latin-1"))
+                self.complain("WARNING: " + item.text.decode("latin-1").removesuffix("\n"))
         elif isinstance(item, SystemItem):
             argv = ["/bin/sh", "-c", os.fsdecode(item.command)]
             self._children.append(os.posix_spawn(argv[0], argv, os.environ))
