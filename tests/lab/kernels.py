@@ -124,6 +124,8 @@ def _fetch(home: Path, suite: str, package: str) -> str:
     release = named.removeprefix("linux-image-").removesuffix("-unsigned")
     headers = f"linux-headers-{release}"
     packages = [named, *apt.dependencies(headers, r"linux-(?:headers|kbuild)-\S+"), headers]
+    # newer packages of an image hold nothing themselves
+    packages += apt.dependencies(named, r"linux-(?:base|binary|modules)-\d\S+")
     tree = home / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     for directory in _MERGED:
@@ -136,8 +138,13 @@ def _fetch(home: Path, suite: str, package: str) -> str:
         (tree / directory).unlink()
     _relocate(tree, release)
     kernel = Kernel("", release, home)
-    image.write_vmlinux(tree / "boot" / f"vmlinuz-{release}", kernel.vmlinux)
-    image.write_initramfs(tree / "usr/lib/modules" / release, kernel.initramfs)
+    modules = tree / "usr/lib/modules" / release
+    places = tree / "boot" / f"vmlinuz-{release}", modules / "vmlinuz"
+    compressed = next((place for place in places if place.exists()), None)
+    if compressed is None:
+        raise LabError(f"the packages {', '.join(packages)} have no kernel in them")
+    image.write_vmlinux(compressed, kernel.vmlinux)
+    image.write_initramfs(modules, kernel.initramfs)
     apt.clean()
     (home / "release").write_text(f"{_LAYOUT} {release}\n")
     return release

@@ -72,12 +72,17 @@ def selected(request: pytest.FixtureRequest) -> list[tuple[Case, str]]:
     items = [item for item in request.session.items if item.path == request.path]
     specs = [getattr(item, "callspec", None) for item in items]
     found = [spec.params for spec in specs if spec and "runtime" in spec.params]
-    return [(p["case"], p["runtime"]) for p in found if p["case"].path.stem != "basics"]
+    return [(p["case"], p["runtime"]) for p in found if not by_command(p["case"])]
+
+
+def by_command(case: Case) -> bool:
+    """Whether a case runs by the real command."""
+    return case.path.stem == "basics"
 
 
 @pytest.mark.parametrize(("case", "runtime"), RUNS)
 def test_language(runs: Runs, case: Case, runtime: str) -> None:
-    if case.path.stem == "basics":
+    if by_command(case):
         done = stap.stap(*words_of(case, runtime), timeout=TIMEOUT)
     else:
         done = runs.take(case, runtime)
