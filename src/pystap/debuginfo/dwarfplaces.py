@@ -55,10 +55,11 @@ class Place(NamedTuple):
 
 
 class NoLines(Exception):  # noqa: N818
-    """No code comes from the lines asked for; ``near`` are the next ones before and behind."""
+    """No code comes from a line asked for; ``near`` are the next ones before and behind."""
 
-    def __init__(self, near: list[int]) -> None:
-        super().__init__("no code")
+    def __init__(self, line: int, near: list[int]) -> None:
+        super().__init__(f"no code at line {line}")
+        self.line = line
         self.near = near
 
 
@@ -225,7 +226,7 @@ def _choose(
     if not near:
         return []
     if not nearest:
-        raise NoLines(near)
+        raise NoLines(line, near)
     chosen = min(near, key=lambda n: (abs(n - line), n < line))
     return _by_function(info, pattern, [(u, row) for u, row in rows if row.number == chosen])
 

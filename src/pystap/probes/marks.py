@@ -58,7 +58,7 @@ def mark_matches(
             marks = read_marks(elf)
             fitting = [m for m in marks if _fits(m.name, name) and _fits(m.provider, provider)]
             matches = [_match(target, elf, mark, env) for mark in fitting]
-            if not fitting and not lenient and not has_wildcard(name + provider):
+            if not fitting and not lenient and not has_wildcard(name):
                 raise _no_mark(name, marks, target, tok)
     except ElfError as problem:
         if lenient:

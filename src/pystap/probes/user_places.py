@@ -132,9 +132,9 @@ def _statements(info: DebugInfo, pattern: Pattern, nearest: bool, tok: Token) ->
         return statements(info, pattern, nearest)
     except NoLines as problem:
         near = " or ".join(f":{line}" for line in problem.near)
+        where = f"{pattern.file}:{problem.line}"
         raise bad_point(
-            f"no line records for {pattern.file} at this line [man error::dwarf] (try {near})",
-            tok,
+            f"no line records for {where} [man error::dwarf] (try {near})", tok
         ) from None
 
 

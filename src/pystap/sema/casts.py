@@ -74,7 +74,7 @@ def find_type(
     type_id = None if own is None else _find(own, words)
     if own is not None and type_id is not None:
         return NamedType(own, type_id, stars, "user")
-    tried: list[str] = []
+    tried = [] if own is None else ["the program"]
     for place in (module or "kernel").split(":"):
         space: Space = "user" if "/" in place and "<" not in place else "kernel"
         btf = _program_types(place, env, tok) if space == "user" else _btf_of(place, env)
