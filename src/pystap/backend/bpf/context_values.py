@@ -38,12 +38,16 @@ _REGISTERS_IN_ARGUMENT: Final = 0  # of sys_enter and sys_exit: the pointer to p
 class Event:
     """The event of a program: ``pointer`` is what the kernel passes to it.
 
+    ``opaque`` are the indexes of arguments that cannot be loaded, only copied.
     Handlers of processes have the task they are about there, null for the current one.
     """
 
-    __slots__ = ("_registers", "_word", "b", "kind", "pointer")
+    __slots__ = ("_registers", "_word", "b", "kind", "opaque", "pointer")
 
-    def __init__(self, kind: ProgramKind, b: FunctionBuilder, pointer: Value) -> None:
+    def __init__(
+        self, kind: ProgramKind, b: FunctionBuilder, pointer: Value, opaque: tuple[int, ...] = ()
+    ) -> None:
+        self.opaque = opaque
         self.kind = kind
         self.b = b
         self.pointer = pointer
@@ -55,6 +59,11 @@ class Event:
         b = self.b
         if name == "task":
             return self.pointer.to_int() if self.kind == "process" else b.const("i64", 0)
+        if name == "arg" and index in self.opaque:
+            word = b.alloca("i64")
+            b.store(0, word)
+            b.helper(helpers.PROBE_READ_KERNEL, "i64", word, 8, b.at(self.pointer, 8 * index))
+            return b.load("i64", word)
         if name == "arg":
             return self._as_number(b.load("i64", self.pointer, 8 * index))
         if self.kind in ("sys_enter", "sys_exit"):

@@ -24,12 +24,14 @@ X86_SYSCALL_ARGS = (5, 4, 1, 10, 8, 9)
 class TracepointId(NamedTuple):
     """Where a tp_btf program attaches: a type id, and the module whose BTF holds it ("": kernel).
 
-    ``nullable`` are the indexes of arguments the kernel may pass as NULL.
+    ``nullable`` are the indexes of arguments the kernel may pass as NULL; ``opaque`` those that
+    older verifiers (6.1) let no program load: pointers to other than structures and integers.
     """
 
     btf_id: int
     module: str = ""
     nullable: tuple[int, ...] = ()
+    opaque: tuple[int, ...] = ()
 
 
 class CompileError(Exception):
@@ -71,8 +73,10 @@ class KernelFacts:
         if found is None:
             raise CompileError(f"the kernel's BTF has no tracepoint '{name}'")
         module = "" if found.btf.name == "vmlinux" else found.btf.name
-        nullable = tuple(i for i, p in enumerate(found.params()) if p.nullable)
-        return TracepointId(found.typedef_id, module, nullable)
+        params = found.params()
+        nullable = tuple(i for i, p in enumerate(params) if p.nullable)
+        opaque = tuple(i for i, p in enumerate(params) if _is_opaque(found.btf, p.type))
+        return TracepointId(found.typedef_id, module, nullable, opaque)
 
     def function(self, name: str, module: str = "") -> int:
         """BTF id of a function of the kernel or of a module.
@@ -100,6 +104,16 @@ class KernelFacts:
             type_id, bits, _ = member
             total += bits // 8
         return total
+
+
+def _is_opaque(btf: Btf, type_id: int) -> bool:
+    """Whether a type is a pointer that the verifier makes neither a number nor an object of."""
+    from pystap.debuginfo.btftypes import Int, Ptr, Struct
+
+    view = btf.type(btf.resolve(type_id))
+    if not isinstance(view, Ptr) or view.target == 0:
+        return False
+    return not isinstance(btf.type(btf.resolve(view.target)), (Int, Struct))
 
 
 def _has_nothing(_feature: str) -> bool:

@@ -13,6 +13,7 @@ from pystap.backend.bpf.timing import Stopwatch
 from pystap.backend.bpf.unit import control_word
 from pystap.backend.llvm.object import MAGIC_CALL
 from pystap.typing import TYPE_CHECKING, Final
+from pystap.probes.attach import Tracepoint
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.context_values import ProgramKind
@@ -110,7 +111,7 @@ def emit_handler(
     s = Scope(unit, Body(unit.frame(unit.fresh(b.name)), counts), b, context, level)
     watch = Stopwatch(s, probe, loops=counts)
     watch.start(s)
-    capture(s, Event(kind, b, event), unit.analysis.facts(handler).captured)
+    capture(s, Event(kind, b, event, _opaque(unit, probe)), unit.analysis.facts(handler).captured)
     if unit.module.regexes:
         from pystap.backend.bpf.matching import forget
 
@@ -145,6 +146,61 @@ def emit_handler(
 
 # ---- handlers without context
 
+# ---- conditions
+
+
+def _leave_unless_armed(s: Scope, index: int) -> None:
+    """Evaluate a condition, under the locks it needs; "return" when it does not hold."""
+    module = s.u.module
+    armed = s.b.var("i64", 0)
+    with held(s, module.condition_locks[index] if module.condition_locks else []):
+        armed.set(condition(s, module.conditions[index]).zext("i64"))
+    s.leave_if(armed.get().eq(0), "return")
+
+
+def _decide_early(
+    unit: Unit, b: FunctionBuilder, probe: Probe, number: Value, level: int, leave: str
+) -> bool:
+    """Jump to ``leave`` when the probe's condition does not hold, if that can be told without
+    a context: so a probe that is not armed costs next to nothing."""
+    if probe.condition < 0:
+        return False
+    key = (probe.condition, level)
+    if key not in unit.armed:
+        unit.armed[key] = _try_armed(unit, probe.condition, level)
+    name = unit.armed[key]
+    if name:
+        _branch_if(b, b.call(name, number).eq(0), leave)
+    return bool(name)
+
+
+def _try_armed(unit: Unit, index: int, level: int) -> str:
+    """The function ``(probe)`` that tells whether a condition holds; "" when that needs a
+    context."""
+    name = unit.fresh("armed")
+    try:
+        params = [("i64", "probe")]
+        with unit.m.function(name, "i64", params, linkage="internal", attrs=["alwaysinline"]) as b:
+            s = Scope(unit, Body(layout.Frame(name), False), b, None, level)
+            s.probe = b.args[0]
+            armed = b.var("i64", 0)
+            s.exits["error"] = back = s.new_exit("return")
+            _leave_unless_armed(s, index)
+            armed.set(1)
+            b.jump(back.label)
+            b.place(back.label)
+            b.ret(armed.get())
+    except NeedsContext:
+        return ""
+    return name
+
+
+def _opaque(unit: Unit, probe: Probe) -> tuple[int, ...]:
+    """Arguments of a tracepoint that no program may load."""
+    where = probe.attach
+    return unit.facts.tracepoint(where.name).opaque if isinstance(where, Tracepoint) else ()
+
+
 
 def light_function(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> str:
     """The function ``(event, probe)`` of a handler that needs no context; "" when it does."""
@@ -166,7 +222,7 @@ def _try_light(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> str:
             s = Scope(unit, Body(layout.Frame(name), False), b, None, level)
             s.probe = b.args[1]
             wanted = set(unit.analysis.facts(handler).captured)
-            capture(s, Event(kind, b, b.args[0]), wanted)
+            capture(s, Event(kind, b, b.args[0], _opaque(unit, probe)), wanted)
             back = s.new_exit("return")
             s.exits["error"] = s.exits["next"] = back
             if probe.condition >= 0:
