@@ -59,7 +59,7 @@ def test_output_that_is_no_terminal_holds_no_report() -> None:
 
 def test_only_hits_are_counted() -> None:
     script = 'probe begin { println("not here") } probe timer.ms(20) { println("nor here") }'
-    done = inprocess.stap("-DSTP_ALIBI", TO_STDOUT, "-T", "0.6", "-e", script)
+    done = inprocess.stap("-DSTP_ALIBI", TO_STDOUT, "-T", "0.5", "-e", script)
     lines = report_of(done.out)
     assert lines[0] == "begin, (<input>:1:1), hits: 1, from: begin, index: 0"
     assert re.fullmatch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from pystap.cli.report import PassReport, complain
 
@@ -70,9 +69,6 @@ def _run(options: Options, artifact: Artifact) -> int:
     from pystap.session.run import Session
     from pystap.session.target import Command, check_pid
 
-    deadline = None
-    if options.timeout is not None:
-        deadline = time.monotonic_ns() + int(options.timeout * 1e9)
     if options.target_pid is not None:
         check_pid(options.target_pid)
     fd = open_output(options.output)
@@ -100,7 +96,7 @@ def _run(options: Options, artifact: Artifact) -> int:
             hz=tick_rate(),
             target=target,
             command=command,
-            deadline_ns=deadline,
+            timeout_ns=None if options.timeout is None else int(options.timeout * 1e9),
         )
         try:
             return session.run()

@@ -56,8 +56,8 @@ class Session:
     """One run of an artifact.
 
     ``output`` receives what handlers print; ``target`` is the pid of target() (0 for none);
-    ``command`` the held ``-c`` process, released when every probe is armed; ``deadline_ns`` the
-    monotonic time of ``-T``.
+    ``command`` the held ``-c`` process, released when every probe is armed; ``timeout_ns`` the
+    time of ``-T``, counted from there.
     """
 
     def __init__(
@@ -69,14 +69,15 @@ class Session:
         hz: int,
         target: int = 0,
         command: Command | None = None,
-        deadline_ns: int | None = None,
+        timeout_ns: int | None = None,
     ) -> None:
         self.artifact = artifact
         self.loaded = loaded
         self.output = output
         self.target = target
         self.command = command
-        self.deadline_ns = deadline_ns
+        self.timeout_ns = timeout_ns
+        self._deadline: int | None = None  # on the monotonic clock
         self.signals = Signals()
         self._runs: dict[int, TestRun] = {}  # program index -> prepared run
         self._attached: list[Attached] = []
@@ -98,7 +99,10 @@ class Session:
                 self._set_state(STATE_RUNNING)
             if self.command is not None:
                 self.command.release()
-            self._timers.start(time.monotonic_ns())
+            now = time.monotonic_ns()
+            self._timers.start(now)
+            if self.timeout_ns is not None:
+                self._deadline = now + self.timeout_ns
             self._loop()
             return self._finish()
         finally:
@@ -153,16 +157,17 @@ class Session:
     def _run_program(self, index: int) -> None:
         """Run one handler here; one that could not have its locks is tried again."""
         run = self._runs[index]
-        word = self._session_skips()
+        context = self.loaded.context
+        places = self._session_skips()
+        before = [context[place] for place in places]
         for _ in range(_LOCK_RETRIES):
-            before = sum(self.loaded.context[w] for w in word)
             run.run()
-            if sum(self.loaded.context[w] for w in word) == before:
+            if all(context[place] == count for place, count in zip(places, before)):
                 return
-            for w in word:  # a run that never began is no skipped probe: it is repeated
-                self.loaded.context[w] = 0
+            for place, count in zip(places, before):
+                context[place] = count  # a run that is repeated is no skipped probe
             time.sleep(0.0002)
-        self.loaded.context[word[0]] += 1
+        context[places[0]] += 1
 
     def _session_skips(self) -> list[int]:
         words = self._context_words()
@@ -184,7 +189,7 @@ class Session:
         try:
             while self._state() == STATE_RUNNING:
                 now = time.monotonic_ns()
-                if self.signals.stop or (self.deadline_ns is not None and now >= self.deadline_ns):
+                if self.signals.stop or (self._deadline is not None and now >= self._deadline):
                     return
                 if now >= next_refresh:
                     refresh_realtime(self.loaded)
@@ -207,8 +212,8 @@ class Session:
         timer = self._timers.wait_ns(now)
         if timer is not None:
             wait = min(wait, timer)
-        if self.deadline_ns is not None:
-            wait = min(wait, max(0, self.deadline_ns - now))
+        if self._deadline is not None:
+            wait = min(wait, max(0, self._deadline - now))
         epoll.poll(wait / 1e9)
 
     def _watch_target(self, epoll: select.epoll) -> int:

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pystap.backend.bpf import bounds, emit, helpers, layout
-from pystap.backend.bpf.artifact import LEVELS, LOCK_CONTENDED, LOCK_SKIPPED, LOCK_STRIDE
+from pystap.backend.bpf.artifact import (
+    LEVEL_SESSION,
+    LEVELS,
+    LOCK_CONTENDED,
+    LOCK_SKIPPED,
+    LOCK_STRIDE,
+)
 from pystap.backend.bpf.errors import raise_uncatchable
 from pystap.backend.bpf.loops import run_loop
 from pystap.ir import ops
@@ -212,7 +218,8 @@ def _emit_slow(u: Unit, b: FunctionBuilder) -> None:
     s.set_header(_DEADLINE, b.helper(helpers.KTIME_GET_NS, "i64") + limit)
     with b.if_(_held_below(s, index, slot) ^ 1):
         run_loop(s, helpers.MAX_LOOPS, _spin, "spin")
-    with b.if_(s.header(_RESULT).eq(0)):
+    # What the session runs itself it tries again.
+    with b.if_(b.both(s.header(_RESULT).eq(0), (index % LEVELS).ne(LEVEL_SESSION))):
         _count(b, _address(s, slot), LOCK_SKIPPED)
     b.ret(s.header(_RESULT))
 
