@@ -7,9 +7,9 @@ class Options:
     """Session options with their defaults; names follow the long option or its meaning."""
 
     __slots__ = (
-        "args", "cmd", "color", "compatible", "defines", "disable_cache", "extra_scripts",
-        "global_inits", "global_var_display", "guru", "last_pass", "listing",
-        "listing_vars", "module_name", "output", "poison_cache", "runtime", "script",
+        "args", "buffer_megabytes", "build_words", "cmd", "color", "compatible", "defines", "disable_cache", "extra_scripts",
+        "global_inits", "global_var_display", "guru", "keep_build", "last_pass", "listing",
+        "listing_vars", "module_name", "output", "poison_cache", "release", "runtime", "script",
         "script_file", "skip_badvars", "suppress_handler_errors", "suppress_time_limits",
         "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout", "timing",
         "unoptimized", "verbose", "warnings_are_errors",
@@ -47,3 +47,7 @@ class Options:
         self.disable_cache = False
         self.poison_cache = False
         self.sysroot = ""
+        self.release = ""  # -r: of the kernel, or its build directory
+        self.build_words: list[str] = []  # -B, for the kernel's build
+        self.keep_build = False  # -k
+        self.buffer_megabytes: int | None = None  # -s

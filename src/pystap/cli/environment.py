@@ -28,7 +28,7 @@ def make_environment(options: Options) -> Environment:
         kernel_release=uname.release,
         arch=_ARCHITECTURES.get(uname.machine, uname.machine),
         compatible=options.compatible or LANGUAGE_VERSION,
-        runtime="bpf",
+        runtime="kernel" if options.runtime == "kernel" else "bpf",
         guru=options.guru,
         config=_config_reader(),
         args=options.args,

@@ -73,6 +73,10 @@ def _run(options: Options) -> int:
         from pystap.cli.reference import run_reference
 
         return run_reference(options, name, text, report)
+    if options.runtime == "kernel":
+        from pystap.cli.kernel import run_kernel
+
+        return run_kernel(options, name, text, report)
     entry = _translated(options, name, text, report)
     if isinstance(entry, int):
         return entry

@@ -45,7 +45,7 @@ LONG = {
 }
 
 # Parts of SystemTap's command line that this version does not serve.
-UNSUPPORTED_SHORT = set("RraPbiqdFSBJjsk")
+UNSUPPORTED_SHORT = set("RaPbiqdFSJj")
 UNSUPPORTED_LONG = frozenset(
     (
         *("interactive", "prologue-searching", "check-version", "privilege", "unprivileged"),
@@ -261,6 +261,18 @@ def _module(options: Options, value: str) -> None:
     options.module_name = name
 
 
+def _build_word(options: Options, value: str) -> None:
+    if "=" not in value:
+        raise UsageError(f"Invalid argument '{value}' for -B (should be NAME=VALUE).")
+    options.build_words.append(value)
+
+
+def _megabytes(options: Options, value: str) -> None:
+    if not value.isdigit() or not 1 <= int(value) <= 4095:
+        raise UsageError(f"Invalid argument '{value}' for -s (1 to 4095 megabytes).")
+    options.buffer_megabytes = int(value)
+
+
 def _color(options: Options, value: str) -> None:
     if value not in ("", "never", "always", "auto"):
         raise UsageError(f"Invalid argument '{value}' for --color.")
@@ -271,7 +283,8 @@ def _runtime(options: Options, value: str) -> None:
     if value not in ("bpf", "reference", "kernel", "dyninst"):
         raise UsageError(f"Invalid argument '{value}' for --runtime (bpf or kernel).")
     if value == "kernel":
-        raise UsageError("The kernel-module runtime is not part of this version of pystap.")
+        options.runtime = value
+        return
     if value == "dyninst":
         raise UsageError("pystap has no dyninst runtime; use --runtime=bpf.")
     options.runtime = value
@@ -324,6 +337,10 @@ _SHORT_ACTIONS: dict[str, Callable[[Options, str], None]] = {
     "D": _define,
     "G": _global,
     "T": _timeout,
+    "r": _set("release"),
+    "k": _flag("keep_build"),
+    "B": _build_word,
+    "s": _megabytes,
     "m": _module,
     "l": _listing(False),
     "L": _listing(True),

@@ -110,7 +110,7 @@ def translate_to_ir(
         report.failed(3)
         return 1
     report.end(3, "translated to IR")
-    if options.last_pass == 3:
+    if options.last_pass == 3 and options.runtime != "kernel":
         from pystap.ir.printer import print_module
 
         _write(print_module(module))
@@ -198,6 +198,7 @@ def _files(front: Front, artifact: Artifact) -> list[str]:
 
     attached = [p.attach for p in artifact.probes]
     probed = {a.path for a in attached if isinstance(a, Uprobe | ProcessEvent) and a.path}
+    probed |= {a.program for a in attached if isinstance(a, Uprobe) and a.program}
     opened = front.probe_env.debug
     debug = () if opened is None else opened.files
     return [os.path.realpath(f) for f in (*front.tapset.used_files, *sorted(probed), *debug)]

@@ -1,0 +1,1 @@
+"""The kernel-module runtime: IR printed as C, compiled against a C runtime of our own."""

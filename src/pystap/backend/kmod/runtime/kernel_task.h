@@ -1,0 +1,79 @@
+/* The current task, clocks and memory, in the kernel. */
+#ifndef PYSTAP_KERNEL_TASK_H
+#define PYSTAP_KERNEL_TASK_H
+
+#include <linux/cred.h>
+#include <linux/jiffies.h>
+#include <linux/sched/signal.h>
+#include <linux/timex.h>
+#include <asm/irq_regs.h>
+
+#include "session.h"
+
+static int target_pid;
+static int stp_pid;
+static int zone_west;
+static char zone_name[64] = "UTC";
+
+static s64 __maybe_unused here_pid(void) { return current->tgid; }
+static s64 __maybe_unused here_tid(void) { return current->pid; }
+static s64 __maybe_unused here_uid(void) { return from_kuid(&init_user_ns, current_uid()); }
+static s64 __maybe_unused here_gid(void) { return from_kgid(&init_user_ns, current_gid()); }
+static s64 __maybe_unused here_address(void) { return (s64)current; }
+static void __maybe_unused here_name(char *to) { copy_string(to, current->comm, 16); }
+
+static s64 __maybe_unused here_user_address(void)
+{
+	return current->mm ? instruction_pointer(task_pt_regs(current)) : 0;
+}
+
+/* Whether the current task is target() or comes from it. */
+static s64 __maybe_unused here_in_target(void)
+{
+	struct task_struct *task;
+	s64 found = 0;
+
+	if (!target_pid)
+		return 0;
+	rcu_read_lock();
+	for (task = current; task->pid > 1 && !found; task = rcu_dereference(task->real_parent))
+		found = task->tgid == target_pid;
+	rcu_read_unlock();
+	return found;
+}
+
+static s64 __maybe_unused session_target(void) { return target_pid; }
+static s64 __maybe_unused session_pid(void) { return stp_pid; }
+static s64 __maybe_unused session_west(void) { return zone_west; }
+static const char *__maybe_unused session_zone(void) { return zone_name; }
+
+static s64 __maybe_unused clock_monotonic(void) { return ktime_get_mono_fast_ns(); }
+static s64 __maybe_unused clock_boot(void) { return ktime_get_boot_fast_ns(); }
+static s64 __maybe_unused clock_real(void) { return ktime_get_real_fast_ns(); }
+static s64 __maybe_unused clock_cycles(void) { return get_cycles(); }
+static s64 __maybe_unused clock_jiffies(void) { return get_jiffies_64(); }
+static s64 __maybe_unused clock_hz(void) { return HZ; }
+
+static s64 __maybe_unused random_bits(void)
+{
+	u32 bits;
+
+	get_random_bytes(&bits, sizeof(bits));
+	return bits;
+}
+
+static s64 __maybe_unused raise_signal(s64 number)
+{
+	if (number < 0 || number > _NSIG)
+		return -EINVAL;
+	return send_sig(number, current, 1);
+}
+
+static bool memory_read(void *to, u64 from, size_t size, bool user)
+{
+	if (user)
+		return !copy_from_user_nofault(to, (const void __user *)from, size);
+	return !copy_from_kernel_nofault(to, (const void *)from, size);
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* Locks of globals: many readers, many who only add, or one writer. */
+#ifndef PYSTAP_LOCK_H
+#define PYSTAP_LOCK_H
+
+#include "context.h"
+
+/* Readers count by 1, those who add by ADDER, a writer is WRITER. */
+#define LOCK_READER 1ll
+#define LOCK_ADDER (1ll << 20)
+#define LOCK_WRITER (1ll << 40)
+
+struct lock {
+	atomic64_t word;
+	atomic64_t failures;
+} __aligned(64);
+
+static bool lock_take(struct lock *l, s64 kind)
+{
+	s64 others = kind == LOCK_READER ? ~(LOCK_ADDER - 1) :
+		     kind == LOCK_ADDER ? ~((LOCK_WRITER - 1) & ~(LOCK_ADDER - 1)) : -1;
+	int tries;
+
+	for (tries = 0; tries <= MAXTRYLOCK; tries++) {
+		s64 now = atomic64_read(&l->word);
+
+		while (!(now & others))
+			if (atomic64_try_cmpxchg(&l->word, &now, now + kind))
+				return true;
+		udelay(TRYLOCKDELAY);
+	}
+	atomic64_add(1, &l->failures);
+	return false;
+}
+
+static void lock_drop(struct lock *l, s64 kind)
+{
+	atomic64_add(-kind, &l->word);
+}
+
+#endif

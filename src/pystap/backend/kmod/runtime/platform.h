@@ -1,0 +1,37 @@
+/* What the runtime needs of its surroundings: the kernel, or a process that tests the same code. */
+#ifndef PYSTAP_PLATFORM_H
+#define PYSTAP_PLATFORM_H
+
+#ifdef __KERNEL__
+#include <linux/atomic.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/kernel.h>
+#include <linux/ktime.h>
+#include <linux/module.h>
+#include <linux/percpu.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/timekeeping.h>
+#include <linux/types.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+
+#define this_cpu() raw_smp_processor_id()
+#define cpu_count() nr_cpu_ids
+#define memory_get(size) vzalloc(size)
+#define memory_put(at) vfree(at)
+
+typedef raw_spinlock_t guard_t;
+#define guard_init(g) raw_spin_lock_init(g)
+#define guard_take(g, flags) raw_spin_lock_irqsave(g, flags)
+#define guard_drop(g, flags) raw_spin_unlock_irqrestore(g, flags)
+
+#else
+#include "process.h"
+#endif
+
+#endif

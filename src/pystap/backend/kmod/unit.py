@@ -1,0 +1,73 @@
+"""What the parts of a C translation share: names, sizes, and text that goes to file scope."""
+
+from __future__ import annotations
+
+from pystap.ir.bounds import Sizes
+from pystap.ir.regex import TaggedDfa
+from pystap.ir.types import Global, LocalVar, Ty
+from pystap.typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pystap.ir.module import Function, Module
+
+
+class Unit:
+    """One module on its way to C."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.sizes = Sizes(module)
+        self.declarations: list[str] = []
+        self.frames: list[str] = []  # structures of the variables of functions and handlers
+        self._functions = {id(f): index for index, f in enumerate(module.functions)}
+        self._tables: dict[str, str] = {}
+
+    @property
+    def text_size(self) -> int:
+        """Bytes of the longest string with its NUL."""
+        return self.module.limits.maxstringlen
+
+    def size_of(self, var: LocalVar | Global) -> int:
+        """Bytes of a string variable with its NUL."""
+        return var.bound or self.text_size
+
+    def global_name(self, var: Global) -> str:
+        """The C name of a global."""
+        return f"g{var.index}_{identifier(var.name)}"
+
+    def lock_name(self, var: Global) -> str:
+        """The C name of a global's lock."""
+        return f"&locks[{var.index}]"
+
+    def function_name(self, function: Function) -> str:
+        """The C name of a function."""
+        index = self._functions[id(function)]
+        return f"f{index}_{identifier(function.name)}"
+
+    def key_size(self, var: Global, part: int) -> int:
+        """Bytes of a string part of a key, filled up to whole words."""
+        return ((var.key_bounds[part] or self.text_size) + 7) & ~7
+
+    def is_tagged(self, regex: int) -> bool:
+        """Whether the tables of a regular expression tell of its groups."""
+        return isinstance(self.module.regexes[regex].dfa, TaggedDfa)
+
+    def spec_name(self, var: Global) -> str:
+        """The C name of what an aggregate keeps."""
+        return f"{self.global_name(var)}_spec"
+
+    def table(self, key: str, make: list[str]) -> None:
+        """Lines for file scope, once for each key."""
+        if key not in self._tables:
+            self._tables[key] = key
+            self.declarations += make
+
+
+def identifier(name: str) -> str:
+    """A name with other characters than C allows replaced."""
+    return "".join(c if (c.isascii() and c.isalnum()) or c == "_" else "_" for c in name)
+
+
+def parameter(var: LocalVar, index: int) -> str:
+    """A parameter in the head of a C function."""
+    return f"s64 a{index}" if var.ty is Ty.LONG else f"const char *a{index}"

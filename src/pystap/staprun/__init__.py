@@ -1,0 +1,1 @@
+"""``staprun``: runs a finished kernel module; needs neither a compiler nor LLVM."""
