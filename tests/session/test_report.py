@@ -10,6 +10,7 @@ import pytest
 import inprocess
 from pystap.backend.bpf.artifact import Artifact, GlobalInfo, MapSpec
 from pystap.output.hits import Times, hit_report, merge, times_of
+from pystap.session import memory
 from pystap.session.memory import OutOfBounds, check_memory
 
 TO_STDOUT = "-DSTP_FORCE_STDOUT_TTY"
@@ -200,3 +201,26 @@ def test_all_of_an_array_counts() -> None:
     with pytest.raises(OutOfBounds) as refused:
         check_memory(artifact(array, copy, maxmemory=148), 2, 6, 0)
     assert refused.value.lines[1] == "        a: 1000 elements, 152 kB"
+
+
+def test_the_limit_of_the_control_group_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    8000000 kB\n",
+        "/proc/self/cgroup": "4:memory:/old\n0::/a/b\n",
+        "/sys/fs/cgroup/a/b/memory.max": "max\n",
+        "/sys/fs/cgroup/a/b/memory.current": "5000\n",
+        "/sys/fs/cgroup/a/memory.max": "200000000\n",
+        "/sys/fs/cgroup/a/memory.current": "50000000\n",
+    }
+    monkeypatch.setattr(memory, "_read", lambda path: files.get(path, ""))
+    large = MapSpec("global:a", "global:a", 2, 4, 8, 10_000_000)
+    with pytest.raises(memory.OutOfBounds) as refused:
+        memory.check_memory(artifact(large), 2, 6, 0)
+    assert refused.value.lines[0].endswith("more than half of the 150 MB available.")
+    files["/sys/fs/cgroup/a/memory.max"] = "max\n"
+    memory.check_memory(artifact(large), 2, 6, 0)
+
+
+def test_nothing_is_refused_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_read", lambda _path: "")
+    memory.check_memory(artifact(MapSpec("a", "global:a", 2, 4, 8, 1 << 31)), 2, 6, 0)

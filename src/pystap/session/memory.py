@@ -47,7 +47,7 @@ def check_memory(artifact: Artifact, cpus: int, contexts: int, buffer_bytes: int
         raise OutOfBounds(_complaint(artifact, sizes, f"{-(-total // 1024)} kB", limit))
     if total > _HARMLESS:
         available = _available()
-        if available and total > available // _SHARE:
+        if available is not None and total > available // _SHARE:
             limit = f"half of the {readable(available)} available"
             raise OutOfBounds(_complaint(artifact, sizes, readable(total), limit))
 
@@ -85,16 +85,40 @@ def _bytes(spec: MapSpec, cpus: int) -> int:
     return spec.max_entries * element + buckets * _BUCKET
 
 
-def _available() -> int:
-    """Bytes that can be had without swapping, 0 when unknown."""
+def _available() -> int | None:
+    """Bytes that can be had without swapping, by the machine's and the control group's account;
+    None when unknown."""
+    found = [size for size in (_of_machine(), _of_group()) if size is not None]
+    return min(found, default=None)
+
+
+def _of_machine() -> int | None:
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _of_group() -> int | None:
+    """What the control groups (version 2) that this process is in leave of their limits."""
+    path = next((p[3:] for p in _read("/proc/self/cgroup").splitlines() if p[:3] == "0::"), "")
+    least = None
+    while path:
+        limit = _read(f"/sys/fs/cgroup{path}/memory.max").strip()
+        used = _read(f"/sys/fs/cgroup{path}/memory.current").strip()
+        if limit.isdigit() and used.isdigit():
+            left = max(0, int(limit) - int(used))
+            least = left if least is None else min(least, left)
+        path = path.rpartition("/")[0]
+    return least
+
+
+def _read(path: str) -> str:
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
+        with open(path, encoding="latin-1") as file:
+            return file.read()
     except OSError:
-        return 0
-    return 0
+        return ""
 
 
 def _complaint(artifact: Artifact, sizes: list[int], total: str, limit: str) -> list[str]:
