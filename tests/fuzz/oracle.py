@@ -495,7 +495,8 @@ def _fits(key: tuple[Value, ...], wanted: list[Value | None]) -> bool:
 
 
 def _point(point: ast.ProbePoint) -> tuple[str, int]:
-    [component] = point.components
+    """Kind and order; what belongs to no session never hits."""
+    component = point.components[0]
     return component.name, component.arg if isinstance(component.arg, int) else 0
 
 
