@@ -29,10 +29,10 @@ def script_of(seed: int) -> tuple[str, Options]:
     return mutated(seeds(), chance), random_options(chance)
 
 
-def check(text: str, options: Options, thorough: bool = True) -> End:
+def check(text: str, options: Options, passes: int = 3) -> End:
     """Run one script; an exception that is no diagnostic is a failure."""
     try:
-        return End(run(text, options, thorough))
+        return End(run(text, options, passes))
     except Exception as error:  # whatever it is, it is a finding
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].name}"

@@ -36,7 +36,7 @@ def run_guided(count: int, seed: int, findings: Path) -> int:
     def one(data: bytes) -> None:
         text = data.decode("latin-1")
         options = random_options(random.Random(len(text)))
-        end = check(text, options, thorough=False)
+        end = check(text, options, passes=2)
         if end.failure and end.kind not in kinds:
             kinds.add(end.kind)
             small = cut_down(text, options, end.kind)

@@ -49,13 +49,13 @@ def random_options(chance: random.Random) -> Options:
     return options
 
 
-def run(text: str, options: Options, thorough: bool = True) -> str:
-    """Take one script as far as it goes; how far that was (``parse``, ``analyse``, ``lower`` or
-    ``ok``).
+def run(text: str, options: Options, passes: int = 3) -> str:
+    """Take one script as far as it goes; the pass that refused it (``parse``, ``analyse`` or
+    ``lower``), else ``ok``.
 
-    ``thorough`` also has the tree printed and parsed again, and an accepted script lowered and
-    checked.  Raises whatever a pass raises besides its diagnostics, and AssertionError when the
-    results of two passes do not fit.
+    ``passes`` is the last pass to try.  With 3 also what the passes make is checked: the tree is
+    printed and parsed again, the module goes through its checker.  Raises whatever a pass raises
+    besides its diagnostics, and AssertionError when results do not fit each other.
     """
     with _limited_time():
         diags = Diagnostics()
@@ -64,10 +64,12 @@ def run(text: str, options: Options, thorough: bool = True) -> str:
         if diags.errors:
             _rendered(diags)
             return "parse"
-        if thorough:
+        if passes == 1:
+            return "ok"
+        if passes == 3:
             _check_printed(tree, environment)
         front = Front(options)
-        return _analysed(front.parse(Source("<input>", text)), front, thorough)
+        return _analysed(front.parse(Source("<input>", text)), front, passes)
 
 
 @cache
@@ -76,7 +78,7 @@ def _macros() -> MacroLibrary:
     return Front(Options()).tapset.macros
 
 
-def _analysed(tree: ast.File, front: Front, thorough: bool) -> str:
+def _analysed(tree: ast.File, front: Front, passes: int) -> str:
     try:
         program = analyze([tree], front.tapset, front.probe_env, front.options, front.diags)
     except (StageError, DiagnosticError, BtfMissing) as error:
@@ -89,7 +91,7 @@ def _analysed(tree: ast.File, front: Front, thorough: bool) -> str:
         return "analyse"
     assert not front.diags.errors, "accepted with errors"
     _rendered(front.diags)
-    if not thorough:
+    if passes == 2:
         return "ok"
     dump(program, True)
     try:

@@ -18,6 +18,10 @@ Which globals need no lock
       its handler to any variable shared this way, so that no handler can tell in which order
       others ran.
 
+Conditions
+    The condition of a probe is a piece of its own, evaluated before the handler runs.  One that
+    reads a single number needs no lock: it is allowed to be late.
+
 Lock modes
     A handler that changes a global (other than by commutative updates), or both reads and
     updates it, takes it for writing; otherwise for updating or for reading.
@@ -32,25 +36,41 @@ from pystap.ir.types import Global, Ty
 from pystap.ir.walk import Node, blocks, operands, reachable, walk_body
 from pystap.probes.attach import SessionEvent, Timer
 from pystap.records import dataclass, field
-from pystap.typing import Final, Literal, TypeAlias
+from pystap.typing import Final, Literal, NamedTuple, TypeAlias
 
 Needs: TypeAlias = dict[Global, ops.LockMode]
 _MANY: Final = 2
 
 
-def lock_needs(module: Module) -> dict[Handler, Needs]:
-    """The locks each handler must hold while it accesses globals."""
+class LockNeeds(NamedTuple):
+    """The locks to hold while globals are accessed, by handlers and by ``Module.conditions``."""
+
+    handlers: dict[Handler, Needs]
+    conditions: list[Needs]
+
+
+def lock_needs(module: Module) -> LockNeeds:
+    """The locks each handler and each condition must hold while it accesses globals."""
     summary = _AccessSummary()
-    running = _concurrent(module)
-    access = {h: summary.body(h.body) for h in module.handlers}
-    together = [h for h in module.handlers if running[h] != "alone"]
-    shared = _contended(running, access) - private_arrays(module, together)
-    free = _atomic(shared, running, access)
-    needs: dict[Handler, Needs] = {}
-    for handler in module.handlers:
-        mine = access[handler] if running[handler] != "alone" else {}
+    conditions = [Handler(-1, [], [ops.Eval(expr)]) for expr in module.conditions]
+    access = {h: summary.body(h.body) for h in (*module.handlers, *conditions)}
+    free_to_read = {c for c in conditions if _reads_one_number(access[c])}
+    running = _concurrent(module, conditions)
+    together = [h for h in access if running[h] != "alone" and h not in free_to_read]
+    shared = _contended(running, {h: access[h] for h in together})
+    shared -= private_arrays(module, together)
+    free = _atomic(shared, [access[h] for h in together])
+    needs: dict[Handler, Needs] = {h: {} for h in access}
+    for handler in together:
+        mine = access[handler]
         needs[handler] = {g: a.mode for g, a in mine.items() if g in shared and g not in free}
-    return needs
+    return LockNeeds({h: needs[h] for h in module.handlers}, [needs[c] for c in conditions])
+
+
+def _reads_one_number(accesses: _Accesses) -> bool:
+    """Whether a condition reads one global of type long, once."""
+    scalars = [a for g, a in accesses.items() if g.kind == "scalar" and a.atomic]
+    return len(scalars) == len(accesses) == sum(a.count for a in accesses.values()) == 1
 
 
 # --- who runs when ------------------------------------------------------------------------------
@@ -58,11 +78,15 @@ def lock_needs(module: Module) -> dict[Handler, Needs]:
 _Running = Literal["alone", "serial", "parallel"]
 
 
-def _concurrent(module: Module) -> dict[Handler, _Running]:
-    """Whether a handler runs alone, not at the same time as itself, or anyhow."""
+def _concurrent(module: Module, conditions: list[Handler]) -> dict[Handler, _Running]:
+    """Whether a handler or condition runs alone, not at the same time as itself, or anyhow."""
     result: dict[Handler, _Running] = {}
-    for handler in module.handlers:
-        attached = [p.attach for p in module.probes if p.handler == handler.index]
+    places = {
+        h: [p.attach for p in module.probes if p.handler == h.index] for h in module.handlers
+    }
+    for index, condition in enumerate(conditions):
+        places[condition] = [p.attach for p in module.probes if p.condition == index]
+    for handler, attached in places.items():
         events = [a for a in attached if not isinstance(a, SessionEvent)]
         if not events:
             result[handler] = "alone"
@@ -233,9 +257,8 @@ def _contended(running: dict[Handler, _Running], access: dict[Handler, _Accesses
     """Globals that handlers running at the same time could notice each other by."""
     users: dict[Global, list[Handler]] = {}
     for handler, accesses in access.items():
-        if running[handler] != "alone":
-            for g in accesses:
-                users.setdefault(g, []).append(handler)
+        for g in accesses:
+            users.setdefault(g, []).append(handler)
     found = set()
     for g, handlers in users.items():
         uses = [access[h][g] for h in handlers]
@@ -247,14 +270,10 @@ def _contended(running: dict[Handler, _Running], access: dict[Handler, _Accesses
     return found
 
 
-def _atomic(
-    shared: set[Global], running: dict[Handler, _Running], access: dict[Handler, _Accesses]
-) -> set[Global]:
-    """Shared globals that single atomic operations access, one in each handler."""
+def _atomic(shared: set[Global], pieces: list[_Accesses]) -> set[Global]:
+    """Shared globals that single atomic operations access, one in each piece."""
     free = set(shared)
-    for handler, accesses in access.items():
-        if running[handler] == "alone":
-            continue
+    for accesses in pieces:
         used = {g: a for g, a in accesses.items() if g in shared}
         if sum(a.count for a in used.values()) > 1:
             free -= used.keys()

@@ -12,7 +12,7 @@ from pystap.ir.walk import blocks, operands
 
 def check_locks(module: Module) -> list[str]:
     """Everything wrong with the lock regions of a module."""
-    needs = lock_needs(module)
+    needs = lock_needs(module).handlers
     summaries = summarise(module)
     found: list[str] = []
     for handler in module.handlers:

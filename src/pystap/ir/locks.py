@@ -22,11 +22,15 @@ from pystap.ir.types import Global
 
 
 def place_locks(module: Module, whole_handlers: bool = False) -> None:
-    """Insert ``Locked`` regions; ``whole_handlers`` locks whole bodies (before SystemTap 4.4)."""
+    """Insert ``Locked`` regions and note the locks of conditions.
+
+    ``whole_handlers`` locks whole bodies (before SystemTap 4.4).
+    """
     needs = lock_needs(module)
     summaries = summarise(module)
+    module.condition_locks = [_in_order(locks) for locks in needs.conditions]
     for handler in module.handlers:
-        locks = needs[handler]
+        locks = needs.handlers[handler]
         if not locks:
             continue
         if whole_handlers:

@@ -8,7 +8,7 @@ from pystap.records import dataclass, field
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pystap.ir.ops import Expr, Stmt
+    from pystap.ir.ops import Expr, LockMode, Stmt
     from pystap.ir.regex import Dfa, TaggedDfa
 
 __all__ = ["Function", "Handler", "Limits", "Module", "Position", "Probe", "Regex"]
@@ -81,13 +81,18 @@ class Regex:
 
 @dataclass(slots=True)
 class Module:
-    """Everything a runtime needs, and nothing it has to look up elsewhere."""
+    """Everything a runtime needs, and nothing it has to look up elsewhere.
+
+    ``condition_locks`` are the locks, in order, to hold while a condition is evaluated; empty
+    before locks were placed.
+    """
 
     globals: list[Global] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
     handlers: list[Handler] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     conditions: list[Expr] = field(default_factory=list)
+    condition_locks: list[list[tuple[Global, LockMode]]] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     regexes: list[Regex] = field(default_factory=list)
     limits: Limits = field(default_factory=Limits)

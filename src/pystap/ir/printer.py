@@ -19,7 +19,7 @@ def print_module(module: Module, positions: bool = False) -> str:
     """The whole module, one statement a line; with ``positions`` each operation that can fail
     is followed by ``!LINE:COLUMN``."""
     lines: list[str] = [_global_text(g) for g in module.globals]
-    lines += [f"condition {i} {print_expr(c)}" for i, c in enumerate(module.conditions)]
+    lines += [_condition_text(module, index) for index in range(len(module.conditions))]
     lines += [f"regex {i} {quote(r.pattern)}" for i, r in enumerate(module.regexes)]
     for function in module.functions:
         lines += ["", _function_head(function)]
@@ -29,6 +29,16 @@ def print_module(module: Module, positions: bool = False) -> str:
         lines += ["", *_handler_head(handler, module)]
         lines += _Frame(handler.locals, module, positions).body(handler.body, 0)
     return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _condition_text(module: Module, index: int) -> str:
+    text = f"condition {index} {print_expr(module.conditions[index])}"
+    locks = module.condition_locks[index] if module.condition_locks else []
+    return f"{text} locked {_locks_text(locks)}" if locks else text
+
+
+def _locks_text(locks: list[tuple[Global, ops.LockMode]]) -> str:
+    return ", ".join(f"@{g.name} {mode}" for g, mode in locks)
 
 
 def print_expr(expr: ops.Expr) -> str:
@@ -189,8 +199,7 @@ class _Frame:
                     *self.block(handler, depth + 1),
                 ]
             case ops.Locked(locks, body):
-                held = ", ".join(f"@{g.name} {mode}" for g, mode in locks)
-                return [f"{pad}locked {held}", *self.block(body, depth + 1)]
+                return [f"{pad}locked {_locks_text(locks)}", *self.block(body, depth + 1)]
 
     def foreach(self, stmt: ops.Foreach) -> str:
         """Head line of an iteration."""

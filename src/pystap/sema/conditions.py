@@ -14,13 +14,10 @@ _MUST_NOT = "probe condition must not"
 
 def resolve_conditions(work: Work) -> None:
     """Resolve the conditions of all probes; what they must not do is reported."""
-    done: set[int] = set()
-    for probe in work.probes:
-        for condition in probe.conditions:
-            if id(condition) not in done:
-                done.add(id(condition))
-                if _is_allowed(work, condition):
-                    _resolve(work, probe, condition)
+    owner = {id(c): probe for probe in work.probes for c in probe.conditions}
+    for condition in distinct_conditions(work):
+        if _is_allowed(work, condition):
+            _resolve(work, owner[id(condition)], condition)
 
 
 def _is_allowed(work: Work, condition: ast.Expr) -> bool:
@@ -50,6 +47,11 @@ def _is_allowed(work: Work, condition: ast.Expr) -> bool:
 def _resolve(work: Work, probe: DerivedProbe, condition: ast.Expr) -> None:
     block = ast.Block(tok=condition.tok, body=[ast.ExprStmt(tok=condition.tok, expr=condition)])
     Resolver(work, Body(block, probe, NoContext())).run()
+
+
+def distinct_conditions(work: Work) -> list[ast.Expr]:
+    """The conditions of all probes, each once: probes of one definition share theirs."""
+    return list({id(c): c for probe in work.probes for c in probe.conditions}.values())
 
 
 def condition_globals(probe: DerivedProbe) -> list[GlobalSymbol]:

@@ -14,6 +14,7 @@ from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.sema.cells import LONG, STATS, STRING, Cell, find, unify
+from pystap.sema.conditions import distinct_conditions
 from pystap.sema.elide import Live
 from pystap.sema.prints import argument_types
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol
@@ -35,12 +36,8 @@ def infer_types(work: Work, live: Live) -> Inference:
         inference.add(function, called=function in live.called)
     for probe in work.probes:
         inference.add(probe)
-    done: set[int] = set()
-    for probe in work.probes:
-        for condition in probe.conditions:
-            if id(condition) not in done:
-                done.add(id(condition))
-                inference.condition(condition)
+    for condition in distinct_conditions(work):
+        inference.condition(condition)
     return inference
 
 

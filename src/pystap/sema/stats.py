@@ -5,6 +5,7 @@ from __future__ import annotations
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import walk
+from pystap.sema.conditions import distinct_conditions
 from pystap.sema.elide import Live
 from pystap.sema.program import GlobalSymbol, LocalSymbol
 from pystap.sema.work import Work
@@ -21,7 +22,9 @@ def note_stats(work: Work, live: Live) -> None:
     collector = _Collector(work)
     for owner in live.owners(work):
         if owner.body is not None:
-            collector.body(owner.body)
+            collector.code(owner.body)
+    for condition in distinct_conditions(work):
+        collector.code(condition)
 
 
 class _Collector:
@@ -31,9 +34,9 @@ class _Collector:
         self._linear_sites: dict[GlobalSymbol, Token] = {}
         self._elements: dict[LocalSymbol, GlobalSymbol] = {}
 
-    def body(self, body: ast.Block) -> None:
-        """Collect from one body."""
-        for node in walk(body):
+    def code(self, code: ast.Block | ast.Expr) -> None:
+        """Collect from one body or condition."""
+        for node in walk(code):
             if isinstance(node, ast.Foreach):
                 self._foreach(node)
             elif isinstance(node, ast.StatOp):

@@ -7,13 +7,14 @@ from pystap.backend.bpf.artifact import CONTROL_STATE, LEVEL_SESSION, LEVELS, ST
 from pystap.backend.bpf.context_values import Event, capture
 from pystap.backend.bpf.errors import report
 from pystap.backend.bpf.expressions import condition
+from pystap.backend.bpf.locks import held
 from pystap.backend.bpf.scope import Body, NeedsContext, Scope
 from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.timing import Stopwatch
 from pystap.backend.bpf.unit import control_word
 from pystap.backend.llvm.object import MAGIC_CALL
-from pystap.typing import TYPE_CHECKING, Final
 from pystap.probes.attach import Tracepoint
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.context_values import ProgramKind
@@ -100,6 +101,7 @@ def emit_handler(
             b.call(name, event, index)
             return
     done = b.new_label("d")
+    known = _decide_early(unit, b, probe, index, level, done)
     context = take_context(unit, b, level, done)
     b.store(index, context, layout.PROBE)
     handler = unit.module.handlers[probe.handler]
@@ -118,8 +120,8 @@ def emit_handler(
         forget(s)
     ran = b.var("i64", 0) if unit.limits.timing else None
     failed, back, gone = s.new_exit("error"), s.new_exit("return"), s.new_exit("next")
-    if probe.condition >= 0:
-        s.leave_if(condition(s, unit.module.conditions[probe.condition]) ^ 1, "return")
+    if probe.condition >= 0 and not known:
+        _leave_unless_armed(s, probe.condition)
     for var in handler.locals:
         clear_local(s, var)
     if ran is not None:
@@ -143,8 +145,6 @@ def emit_handler(
     b.jump(done)
     b.place(done)
 
-
-# ---- handlers without context
 
 # ---- conditions
 
@@ -201,6 +201,8 @@ def _opaque(unit: Unit, probe: Probe) -> tuple[int, ...]:
     return unit.facts.tracepoint(where.name).opaque if isinstance(where, Tracepoint) else ()
 
 
+# ---- handlers without context
+
 
 def light_function(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> str:
     """The function ``(event, probe)`` of a handler that needs no context; "" when it does."""
@@ -226,7 +228,7 @@ def _try_light(unit: Unit, kind: ProgramKind, probe: Probe, level: int) -> str:
             back = s.new_exit("return")
             s.exits["error"] = s.exits["next"] = back
             if probe.condition >= 0:
-                s.leave_if(condition(s, unit.module.conditions[probe.condition]) ^ 1, "return")
+                _leave_unless_armed(s, probe.condition)
             emit.statements(s, handler.body)
             b.jump(back.label)
             b.place(back.label)

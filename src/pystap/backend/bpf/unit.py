@@ -67,6 +67,7 @@ class Unit:
         self.snapshots: dict[int, Snapshots] = {}
         self.sort_pairs = 0
         self.light: dict[tuple[str, int, int, int], str] = {}  # see programs
+        self.armed: dict[tuple[int, int], str] = {}  # likewise
         self.entries: dict[tuple[str, int, int, int, bool], str] = {}  # see attachments
         self.functions: dict[int, Compiled] = {}  # by identity of the IR's function
         self.counts_actions = any(analysis.counts_actions(h) for h in module.handlers)
