@@ -1,4 +1,4 @@
-"""Writes .venv/bin/stap: the console script, without the imports that the generated one does.
+"""Writes .venv/bin/stap and staprun: console scripts without the imports of the generated ones.
 
 Python's ``site`` start-up and the generated script's imports cost more than a cached session.
 """
@@ -9,28 +9,31 @@ import sys
 import sysconfig
 from pathlib import Path
 
+COMMANDS = {"stap": "pystap.cli.main", "staprun": "pystap.staprun.main"}
 LAUNCHER = """\
 #!{python} -IS
 import sys
 
 sys.path.extend([{source!r}, {packages!r}])
-from pystap.cli.main import command
+from {module} import command
 
 command()
 """
 
 
 def write() -> None:
-    """Write the launcher of the environment this script runs in."""
-    path = Path(sys.prefix) / "bin" / "stap"
-    path.write_text(
-        LAUNCHER.format(
-            python=sys.executable,
-            source=str(Path(__file__).resolve().parent.parent / "src"),
-            packages=sysconfig.get_path("purelib"),
+    """Write the launchers of the environment this script runs in."""
+    for name, module in COMMANDS.items():
+        path = Path(sys.prefix) / "bin" / name
+        path.write_text(
+            LAUNCHER.format(
+                python=sys.executable,
+                source=str(Path(__file__).resolve().parent.parent / "src"),
+                packages=sysconfig.get_path("purelib"),
+                module=module,
+            )
         )
-    )
-    path.chmod(0o755)
+        path.chmod(0o755)
 
 
 if __name__ == "__main__":
