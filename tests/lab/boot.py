@@ -49,6 +49,7 @@ class Boot:
     def _start(self, kernel: str, nodes: Sequence[str]) -> Machine:
         root = self._config.rootpath
         words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        words += ["--rootdir", str(root)]
         words += ["--lab-guest", kernel, "--lab-directory", str(self._directory)]
         words += dict.fromkeys(node.partition("::")[0] for node in nodes)
         settings = Settings(
@@ -107,6 +108,9 @@ class Boot:
         for line in text.splitlines():
             result = json.loads(line)
             self._attributed += result["complaints"]
+            for data in result["reports"]:
+                if isinstance(data["longrepr"], list):  # JSON has no tuples
+                    data["longrepr"] = tuple(data["longrepr"])
             self._results[result["node"]] = [
                 hook.pytest_report_from_serializable(config=self._config, data=data)
                 for data in result["reports"]

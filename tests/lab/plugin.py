@@ -79,7 +79,7 @@ class Host:
         boot = self._boots.get(kernel) or self._boot(kernel, item.session.items)
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in boot.take(item.stash[_NODE], item):
-            report.nodeid = item.nodeid
+            report.nodeid, report.location = item.nodeid, item.location
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
