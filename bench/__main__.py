@@ -9,8 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
+from bench.kernel import in_kernel, verified
+from bench.large import compile_time
+from bench.rows import Row
 from bench.tools import (
     STAP,
     build_load,
@@ -27,24 +29,6 @@ from bench.tools import (
 HELLO = 'probe begin { println("hello") exit() }'
 HELLO_PEER = 'BEGIN { printf("hello\\n"); exit(); }'
 PEER_POINT = "tracepoint:syscalls:sys_enter_getppid"
-
-
-class Row(NamedTuple):
-    """One line of the table: ``bar`` is what ``ratio`` (or the value) must not exceed."""
-
-    what: str
-    ours: str
-    peer: str
-    ratio: float
-    bar: float
-
-    def text(self) -> str:
-        """The row with its verdict."""
-        verdict = "ok" if self.ratio <= self.bar else "MISSED"
-        return (
-            f"{self.what:<44} {self.ours:>16} {self.peer:>16} "
-            f"{self.ratio:>8.3f} {self.bar:>8.3f}  {verdict}"
-        )
 
 
 def start_up() -> list[Row]:
@@ -193,6 +177,9 @@ def main() -> int:
         load = build_load(work)
         rows = [
             *start_up(),
+            *compile_time(work),
+            *in_kernel(work),
+            *verified(work),
             *per_event(load, work),
             *output(load, work),
             *listing(),

@@ -59,6 +59,7 @@ def tracer(command: Sequence[str], ready: str, out: Path) -> Iterator[subprocess
         deadline = time.monotonic() + 20
         while ready.encode() not in out.read_bytes():
             if process.poll() is not None or time.monotonic() > deadline:
+                assert process.stderr is not None
                 raise RuntimeError(f"{command[0]} did not start: {process.stderr.read()!r}")
             time.sleep(0.02)
         time.sleep(0.3)
@@ -67,6 +68,24 @@ def tracer(command: Sequence[str], ready: str, out: Path) -> Iterator[subprocess
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         process.wait(30)
+
+
+def first_output_ms(command: Sequence[str], word: str, repeat: int) -> float:
+    """Median ms from the start of a command to its first line, which has to hold ``word``."""
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            times.append((time.perf_counter() - start) * 1e3)
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+        if word not in line:
+            raise RuntimeError(f"{command[0]} said {line!r}")
+    return median(times)
 
 
 def cpu_seconds(pid: int) -> float:
