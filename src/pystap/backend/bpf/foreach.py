@@ -13,7 +13,7 @@ from pystap.backend.bpf.histograms import bucket_count, buckets
 from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.maps import ArrayLayout, array_layout, for_each, skip_others, write_key
-from pystap.backend.bpf.sorting import TIE_BITS, SortKey
+from pystap.backend.bpf.sorting import TIE_BITS, Heap, Pair, SortKey
 from pystap.backend.bpf.statements import local_room
 from pystap.backend.bpf.strings import Text
 from pystap.ir import ops
@@ -23,6 +23,7 @@ from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pystap.backend.bpf.layout import Frame
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import Operand, Value
@@ -60,19 +61,25 @@ def snapshots(u: Unit, var: Global) -> Snapshots:
 
 
 class Slots(NamedTuple):
-    """Frame slots of one foreach: buffer number, elements, pattern of the slice."""
+    """Frame slots of one foreach: buffer number, elements, the most there may be, which entry is
+    free when there are so many, pattern of the slice."""
 
     buffer: int
     elements: int
+    most: int
+    free: int
     pattern: int
+
+
+def allocate_slots(u: Unit, frame: Frame, var: Global) -> Slots:
+    """Slots for a foreach over an array."""
+    return Slots(*(frame.allocate(n) for n in (8, 8, 8, 8, array_layout(u, var).key_size)))
 
 
 @emit.emits_statement(ops.Foreach)
 def _foreach(s: Scope, e: ops.Foreach) -> None:
     s.need_context()
-    frame = s.body.frame
-    key_size = array_layout(s.u, e.var).key_size
-    slots = Slots(frame.allocate(8), frame.allocate(8), frame.allocate(key_size))
+    slots = allocate_slots(s.u, s.body.frame, e.var)
     limit = prepare(s, e, slots)
     with s.cleanup(lambda: release(s, e.var, slots)):
         rounds = collect(s, e, slots, limit)
@@ -88,13 +95,21 @@ def prepare(s: Scope, e: ops.Foreach, slots: Slots) -> Value | None:
 
 
 def collect(s: Scope, e: ops.Foreach, slots: Slots, limit: Value | None) -> Value:
-    """Fill the buffer and sort it; how many elements are to be visited."""
+    """Fill the buffer and sort it; how many elements are to be visited.
+
+    With a limit the buffer never holds more elements than are visited, and one besides.
+    """
     pool = snapshots(s.u, e.var)
     s.b.store(0, s.slot(slots.elements))
+    if limit is not None:
+        most = _limited(s, s.b.const("i64", e.var.capacity), limit)
+        s.b.store(most, s.slot(slots.most))
+        s.b.store(most, s.slot(slots.free))
     for_each(s, e.var, _collector(e, pool, slots))
     count = s.b.load("i64", s.slot(slots.elements))
-    _sort(s, e, pool, slots, count)
-    return _limited(s, count, limit)
+    base = _base(s, e, slots)
+    sorting.sort(s, base + pool.sorts, base, count, _sort_key(s, e, pool))
+    return count
 
 
 def _limited(s: Scope, count: Value, limit: Value | None) -> Value:
@@ -161,16 +176,29 @@ def _collector(
         count = b.load("i64", s.slot(slots.elements))
         s.leave_if(count.uge(e.var.capacity), "break")
         base = _base(s, e, slots)
-        entry = element(s, pool.entries, base + count)
+        number = count
+        if e.limit is not None:
+            most = b.load("i64", s.slot(slots.most))
+            s.leave_if(most.eq(0), "break")
+            full = count.uge(most)
+            number = b.select(full, b.load("i64", s.slot(slots.free)), count)
+        entry = element(s, pool.entries, base + number)
         s.leave_if(entry.eq(0), "break")
         strings.copy_words(s, key, entry, place.key_size)
         if e.var.stats is None and (e.value is not None or (e.order and not e.column)):
             strings.copy_words(s, value, b.at(entry, pool.value_at), place.value_room)
         order, sequence = _order_of(s, e, key, value)
+        pair = Pair(~order if e.order < 0 else order, (sequence << TIE_BITS) | number)
+        if e.limit is not None:
+            heap = Heap(base + pool.sorts, base, count, full)
+            free = sorting.select(s, heap, pair, _sort_key(s, e, pool))
+            b.store(free, s.slot(slots.free))
+            b.store(b.select(full, count, count + 1), s.slot(slots.elements))
+            return
         item = element(s, sorting.sort_map(s.u), base + pool.sorts + count)
         s.leave_if(item.eq(0), "break")
-        b.store(~order if e.order < 0 else order, item)
-        b.store((sequence << TIE_BITS) | count, item, 8)
+        b.store(pair.order, item)
+        b.store(pair.tie, item, 8)
         b.store(count + 1, s.slot(slots.elements))
 
     return take
@@ -204,17 +232,16 @@ def _order_word(s: Scope, where: Value, ty: Ty) -> Value:
     return strings.order_word(s, word) if ty is Ty.STR else word
 
 
-def _sort(s: Scope, e: ops.Foreach, pool: Snapshots, slots: Slots, count: Value) -> None:
-    ty, offset = Ty.LONG, 0
+def _sort_key(s: Scope, e: ops.Foreach, pool: Snapshots) -> SortKey | None:
+    """What decides between elements whose strings begin alike."""
+    ty, offset, room = Ty.LONG, 0, 0
     place = array_layout(s.u, e.var)
     if e.order and e.column:
         ty, offset = e.var.keys[e.column - 1], place.key_offsets[e.column - 1]
         room = place.key_rooms[e.column - 1]
     elif e.order and e.var.stats is None:
         ty, offset, room = e.var.value, pool.value_at, place.value_room
-    key = SortKey(pool.entries, offset, room, e.order < 0) if ty is Ty.STR else None
-    base = _base(s, e, slots)
-    sorting.sort(s, base + pool.sorts, base, count, key)
+    return SortKey(pool.entries, offset, room, e.order < 0) if ty is Ty.STR else None
 
 
 # ---- visiting

@@ -34,6 +34,7 @@ from pystap.backend.bpf.flatten import (
 )
 from pystap.backend.bpf.foreach import (
     Slots,
+    allocate_slots,
     bucket_rounds,
     collect,
     load_element,
@@ -43,7 +44,6 @@ from pystap.backend.bpf.foreach import (
 )
 from pystap.backend.bpf.layout import TOKEN, Frame
 from pystap.backend.bpf.loops import run_loop
-from pystap.backend.bpf.maps import array_layout
 from pystap.backend.bpf.scope import Body, Scope, begin_block
 from pystap.backend.bpf.statements import clear_local, local_room
 from pystap.ir import errors, ops
@@ -143,8 +143,7 @@ def _place_loops(machine: Machine, f: Function, body: _MachineBody) -> None:
     for state in machine.flat.states:
         for stmt in state.body if state.function is f else ():
             if isinstance(stmt, BeginForeach):
-                size = array_layout(machine.u, stmt.loop.var).key_size
-                slots = Slots(*(body.frame.allocate(n) for n in (8, 8, size)))
+                slots = allocate_slots(machine.u, body.frame, stmt.loop.var)
                 machine.slots[id(stmt)] = slots
 
 

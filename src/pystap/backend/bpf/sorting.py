@@ -12,11 +12,14 @@ from pystap.backend.llvm.values import Operand
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
 TIE_BITS: Final = 24  # for the number of an entry
+_ENTRY_MASK: Final = (1 << TIE_BITS) - 1
 _MAP: Final = "sort"
 # Scratch words: place in the heap, first pair, first entry, number of pairs.
 _AT, _FIRST, _ENTRIES, _COUNT = (layout.SCRATCH + 8 * i for i in range(4))
@@ -38,6 +41,16 @@ class Pair(NamedTuple):
     tie: Value
 
 
+class Heap(NamedTuple):
+    """The best elements so far, the last one of them on top: first pair, first entry, how many
+    there are, and whether there may not be more (``i1``)."""
+
+    first: Value
+    entries: Value
+    size: Value
+    full: Value
+
+
 def reserve(u: Unit, pairs: int) -> int:
     """Number of the first of some new pairs in the sort map."""
     first = u.sort_pairs
@@ -55,13 +68,85 @@ def sort_map(u: Unit) -> int:
 def sort(s: Scope, first: Value, entries: Value, count: Value, key: SortKey | None) -> None:
     """Sort ``count`` pairs from ``first`` on, whose entries begin at number ``entries``."""
     u = s.u
-    suffix = f"{key.entries}.{key.offset}.{int(key.descending)}" if key else "longs"
     name = u.function(
-        f"sort.{suffix}",
+        f"sort.{_suffix(key)}",
         ["index", "first", "entries", "count"],
         lambda b: _emit_sort(u, key, b),
     )
     s.b.call(name, s.header(layout.INDEX), first, entries, count)
+
+
+def _suffix(key: SortKey | None) -> str:
+    """What tells functions for different keys apart."""
+    return f"{key.entries}.{key.offset}.{int(key.descending)}" if key else "longs"
+
+
+def select(s: Scope, heap: Heap, pair: Pair, key: SortKey | None) -> Value:
+    """Enter a pair into a heap if it belongs there; the number of an entry that is free now."""
+    u = s.u
+    s.set_header(_FIRST, heap.first)
+    s.set_header(_ENTRIES, heap.entries)
+    s.set_header(_COUNT, heap.size)
+    name = u.function(
+        f"select.{_suffix(key)}",
+        ["index", "order", "tie", "full"],
+        lambda b: _emit_select(u, key, b),
+    )
+    return s.b.call(name, s.header(layout.INDEX), pair.order, pair.tie, heap.full.zext("i64"))
+
+
+def _emit_select(u: Unit, key: SortKey | None, b: FunctionBuilder) -> None:
+    """Loops are callbacks here: few pairs come so far, and they are verified once."""
+    from pystap.backend.bpf.programs import runtime_scope
+
+    index, order, tie, full = b.args
+    s = runtime_scope(u, b, index)
+    kept = s.body.frame.allocate(16)
+    _store(s, Pair(order, tie), s.slot(kept))
+    with b.if_(full.eq(0)):
+        s.set_header(_AT, s.header(_COUNT))
+        run_loop(s, _deepest(u), lambda inner, _: _rise(inner, kept, key), "rise")
+        _settle(s, Pair(order, tie))
+        b.ret(s.header(_COUNT) + 1)
+    top = _pair_at(s, 0)
+    with b.if_(top.eq(0)):
+        b.ret(tie & _ENTRY_MASK)
+    last = _load(s, top)
+    with b.if_(_greater(s, last, Pair(order, tie), key) ^ 1):
+        b.ret(tie & _ENTRY_MASK)
+    s.set_header(_AT, 0)
+    run_loop(s, _deepest(u), lambda inner, _: _sink_further(inner, kept, key), "sink")
+    _settle(s, Pair(order, tie))
+    b.ret(last.tie & _ENTRY_MASK)
+
+
+def _rise(s: Scope, kept: int, key: SortKey | None) -> None:
+    """Move the pair above the place down to it, and the place up."""
+    at = s.header(_AT)
+    s.leave_if(at.eq(0), "break")
+    above = (at - 1) >> 1
+    parent = _pair_at(s, above)
+    s.leave_if(parent.eq(0), "break")
+    here = _pair_at(s, at)
+    s.leave_if(here.eq(0), "break")
+    pair = _load(s, parent)
+    s.leave_if(_greater(s, _load(s, s.slot(kept)), pair, key) ^ 1, "break")
+    _store(s, pair, here)
+    s.set_header(_AT, above)
+
+
+def _sink_further(s: Scope, kept: int, key: SortKey | None) -> None:
+    def stop(cond: Value) -> None:
+        s.leave_if(cond, "break")
+
+    _sink(s, _load(s, s.slot(kept)), s.header(_COUNT), key, stop)
+
+
+def _settle(s: Scope, pair: Pair) -> None:
+    """Store a pair at the place found for it."""
+    final = _pair_at(s, s.header(_AT, volatile=True))
+    with s.b.if_(final.ne(0)):
+        _store(s, pair, final)
 
 
 def _emit_sort(u: Unit, key: SortKey | None, b: FunctionBuilder) -> None:
@@ -127,36 +212,43 @@ def _sift(s: Scope, root: Value, count: Value, key: SortKey | None) -> None:
     s.leave_if(start.eq(0), "break")
     sinking = _load(s, start)
     s.set_header(_AT, root)
+
+    def stop(cond: Value) -> None:
+        with b.if_(cond):
+            b.break_()
+
     with b.for_range(0, _deepest(s.u)):
-        # Read back from memory: the verifier must not follow the values it takes.
-        at = s.header(_AT, volatile=True)
-        child = (at << 1) + 1
-        with b.if_(child.uge(count)):
-            b.break_()
-        here = _pair_at(s, child)
-        with b.if_(here.eq(0)):
-            b.break_()
-        order, tie = b.var("i64", b.load("i64", here)), b.var("i64", b.load("i64", here, 8))
-        chosen = b.var("i64", child)
-        with b.if_((child + 1).ult(count)):
-            other = _pair_at(s, child + 1)
-            with b.if_(other.ne(0)):
-                sibling = _load(s, other)
-                with b.if_(_greater(s, sibling, Pair(order.get(), tie.get()), key)):
-                    order.set(sibling.order)
-                    tie.set(sibling.tie)
-                    chosen.set(child + 1)
-        child_pair = Pair(order.get(), tie.get())
-        with b.if_(_greater(s, child_pair, sinking, key) ^ 1):
-            b.break_()
-        parent = _pair_at(s, at)
-        with b.if_(parent.eq(0)):
-            b.break_()
-        _store(s, child_pair, parent)
-        s.set_header(_AT, chosen.get())
-    final = _pair_at(s, s.header(_AT, volatile=True))
-    with b.if_(final.ne(0)):
-        _store(s, sinking, final)
+        _sink(s, sinking, count, key, stop)
+    _settle(s, sinking)
+
+
+def _sink(
+    s: Scope, sinking: Pair, count: Value, key: SortKey | None, stop: Callable[[Value], None]
+) -> None:
+    """Move the greater pair below the place up to it, and the place down."""
+    b = s.b
+    # Read back from memory: the verifier must not follow the values it takes.
+    at = s.header(_AT, volatile=True)
+    child = (at << 1) + 1
+    stop(child.uge(count))
+    here = _pair_at(s, child)
+    stop(here.eq(0))
+    order, tie = b.var("i64", b.load("i64", here)), b.var("i64", b.load("i64", here, 8))
+    chosen = b.var("i64", child)
+    with b.if_((child + 1).ult(count)):
+        other = _pair_at(s, child + 1)
+        with b.if_(other.ne(0)):
+            sibling = _load(s, other)
+            with b.if_(_greater(s, sibling, Pair(order.get(), tie.get()), key)):
+                order.set(sibling.order)
+                tie.set(sibling.tie)
+                chosen.set(child + 1)
+    child_pair = Pair(order.get(), tie.get())
+    stop(_greater(s, child_pair, sinking, key) ^ 1)
+    parent = _pair_at(s, at)
+    stop(parent.eq(0))
+    _store(s, child_pair, parent)
+    s.set_header(_AT, chosen.get())
 
 
 def _deepest(u: Unit) -> int:
@@ -183,14 +275,13 @@ def _greater(s: Scope, one: Pair, other: Pair, key: SortKey | None) -> Value:
 
 def _compare_entries(s: Scope, one: Pair, other: Pair, key: SortKey) -> Value:
     u, b = s.u, s.b
-    mask = (1 << TIE_BITS) - 1
     name = u.function(
-        f"entries.{key.entries}.{key.offset}.{int(key.descending)}",
+        f"entries.{_suffix(key)}",
         ["one", "other"],
         lambda fb: _emit_compare_entries(key, fb),
     )
     first = s.header(_ENTRIES)
-    return b.call(name, first + (one.tie & mask), first + (other.tie & mask))
+    return b.call(name, first + (one.tie & _ENTRY_MASK), first + (other.tie & _ENTRY_MASK))
 
 
 def _emit_compare_entries(key: SortKey, b: FunctionBuilder) -> None:
