@@ -186,15 +186,29 @@ class Elf:
 
     def needed(self) -> list[str]:
         """Names of the shared libraries it asks for (DT_NEEDED), in order."""
-        entries = self.dynamic()
-        table = dict(entries)
-        if _DT_STRTAB not in table:
+        start, end = self._dynamic_strings()
+        if not end:
             return []
+        entries = self.dynamic()
+        return [self._string(start + value, end) for tag, value in entries if tag == _DT_NEEDED]
+
+    def dynamic_text(self, tag: int) -> str:
+        """The string of the first dynamic entry of a kind; empty if there is none."""
+        start, end = self._dynamic_strings()
+        for found, value in self.dynamic():
+            if found == tag and end:
+                return self._string(start + value, end)
+        return ""
+
+    def _dynamic_strings(self) -> tuple[int, int]:
+        """Where the strings of the dynamic segment are in the file; zeros if there are none."""
+        table = dict(self.dynamic())
+        if _DT_STRTAB not in table:
+            return 0, 0
         start = self.file_offset(table[_DT_STRTAB])
         if start is None:
             raise ElfError(f"{self.path}: dynamic strings are not in the file")
-        end = start + table.get(_DT_STRSZ, 0)
-        return [self._string(start + value, end) for tag, value in entries if tag == _DT_NEEDED]
+        return start, start + table.get(_DT_STRSZ, 0)
 
     def dynamic(self) -> list[tuple[int, int]]:
         """Tags and values of the dynamic segment; empty for a static program."""

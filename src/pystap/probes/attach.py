@@ -60,7 +60,8 @@ class Uprobe(NamedTuple):
 
     With ``target_only`` it counts in target() and its descendants only.  ``body`` is the offset
     where a function's parameters are in place, when that is not at its start; ``semaphore`` that
-    of a counter which tells the program that somebody listens.
+    of a counter which tells the program that somebody listens.  With ``program`` it counts in
+    processes that run the program of that path only (``path`` is a library of theirs).
     """
 
     path: str
@@ -71,6 +72,7 @@ class Uprobe(NamedTuple):
     target_only: bool = False
     body: int = 0
     semaphore: int = 0
+    program: str = ""
 
 
 class ProcessEvent(NamedTuple):

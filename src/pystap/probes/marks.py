@@ -11,7 +11,6 @@ from pystap.debuginfo.sdt import Mark, read_marks
 from pystap.debuginfo.types import Types
 from pystap.lang import ast
 from pystap.lang.tokens import Token
-from pystap.probes.attach import Attach, Uprobe
 from pystap.probes.base import Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreContext, CoreLoad
 from pystap.probes.shapes import bad_point, has_wildcard
@@ -77,18 +76,9 @@ def _match(target: Target, elf: Elf, mark: Mark, env: ProbeEnv) -> Match | None:
     counter = elf.file_offset(mark.semaphore) if mark.semaphore else None
     if offset is None:
         return None
-    path = target.program.path
-    uprobe: Attach = Uprobe(
-        path,
-        offset,
-        mark.name,
-        False,
-        target.pid,
-        target.target_only,
-        semaphore=counter or 0,
-    )
+    uprobe = target.uprobe(offset, mark.name)._replace(semaphore=counter or 0)
     names = [mark.provider, mark.name]
-    return Match([(target.text(names), uprobe)], MarkContext(path, mark, env))
+    return Match([(target.text(names), uprobe)], MarkContext(target.program.path, mark, env))
 
 
 def _no_mark(name: str, marks: list[Mark], target: Target, tok: Token) -> Exception:

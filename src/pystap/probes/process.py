@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
@@ -23,7 +23,10 @@ from pystap.probes.shapes import (
     point_text,
 )
 from pystap.probes.unsupported import refuse_unsupported
-from pystap.typing import Final, Literal
+from pystap.typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from pystap.probes.user_places import Target
 
 _ROOTS: Final = ("process", "process(string)", "process(number)")
 _EVENTS: Final[dict[str, Literal["begin", "end", "thread.begin", "thread.end"]]] = {
@@ -45,7 +48,12 @@ _NOT_YET: Final = (
     "function(string).callee(string)", "function(string).callees",
     "function(string).callees(number)",
 )  # fmt: skip
-_SHAPES: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in (*_EVENTS, *_CODE, *_MARKS))
+_LIBRARY: Final = "library(string)."
+_SHAPES: Final = tuple(
+    f"{root}.{rest}"
+    for root in _ROOTS
+    for rest in (*_EVENTS, *_CODE, *_MARKS, *(_LIBRARY + rest for rest in (*_CODE, *_MARKS)))
+)
 _REFUSED: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in _NOT_YET)
 
 
@@ -101,25 +109,44 @@ def _event_matches(
 def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     from pystap.probes.marks import mark_matches
     from pystap.probes.user_functions import function_matches
-    from pystap.probes.user_places import Target
 
     shape = found.shape.partition(".")[2]
+    in_library = shape.startswith(_LIBRARY)
+    shape = shape.removeprefix(_LIBRARY)
     kind = ".".join(part.partition("(")[0] for part in shape.split("."))
-    args = [arg for arg in found.args[1:] if arg is not None]
-    tok = next(c.tok for c in point.components[1:] if c.arg is not None)
+    args = [arg for arg in found.args[1 + in_library :] if arg is not None]
+    tok = next(c.tok for c in point.components[1 + in_library :] if c.arg is not None)
     lenient = isinstance(found.args[0], str) and has_wildcard(found.args[0])
     matches = []
-    for program, shown, pid, target_only in _programs(found.args[0], point, env):
-        target = Target(program, pid, target_only, _texts(found, shown))
+    for target in _targets(found, in_library, point, env):
         if shape in _MARKS:
             provider, name = ("*", *args)[-2:]
             here = mark_matches(target, str(provider), str(name), lenient, env, tok)
         else:
             here = function_matches(target, kind, args, lenient, env, tok)
-        if here and program.note:
-            here[0].notes.insert(0, program.note)
+        if here and target.program.note:
+            here[0].notes.insert(0, target.program.note)
         matches += here
     return matches
+
+
+def _targets(
+    found: ShapeMatch, in_library: bool, point: ast.ProbePoint, env: ProbeEnv
+) -> Iterator[Target]:
+    """The programs, or libraries of programs, that a probe point is about."""
+    from pystap.probes.libraries import find_libraries
+    from pystap.probes.user_places import Target
+
+    for program, shown, pid, target_only in _programs(found.args[0], point, env):
+        if not in_library:
+            yield Target(program, pid, target_only, _texts(found, shown))
+            continue
+        tok = point.components[1].tok
+        running = pid or (env.target_pid or 0 if target_only else 0)
+        for library in find_libraries(program, str(found.args[1]), running, env.sysroot, tok):
+            text = _texts(found, shown, library.name)
+            user = "" if pid or target_only else program.path
+            yield Target(library, pid, target_only, text, user)
 
 
 def _programs(
@@ -149,14 +176,16 @@ def _text(found: ShapeMatch, who: Arg) -> str:
     return _texts(found, who)([arg for arg in found.args[1:] if arg is not None])
 
 
-def _texts(found: ShapeMatch, who: Arg) -> Callable[[Iterable[str | int]], str]:
-    """Makes the probe point for the arguments behind the program's."""
+def _texts(found: ShapeMatch, who: Arg, library: str = "") -> Callable[[Iterable[str | int]], str]:
+    """Makes the probe point for the arguments behind the program's (and the library's)."""
+    first: list[Arg] = [who, library] if library else [who]
+    shaped = found.args[len(first) :]
     names = [part.partition("(")[0] for part in found.shape.split(".")]
 
     def text(args: Iterable[str | int]) -> str:
-        given = iter(list(args)[-sum(arg is not None for arg in found.args[1:]) :])
-        rest = [arg if arg is None else next(given) for arg in found.args[1:]]
-        return point_text(names, [who, *rest])
+        given = iter(list(args)[-sum(arg is not None for arg in shaped) :])
+        rest = [arg if arg is None else next(given) for arg in shaped]
+        return point_text(names, [*first, *rest])
 
     return text
 

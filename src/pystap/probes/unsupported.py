@@ -23,7 +23,6 @@ _KERNEL: Final[dict[str, tuple[str, str | None]]] = {
 }
 _PROCESS: Final[dict[str, tuple[str, str | None]]] = {
     "plt": ("probes on procedure linkage tables", 'use .function("NAME") of the library'),
-    "library": ("libraries of a program", 'name the library: process("/path/lib.so")'),
     "syscall": ("system calls of one program", "use syscall.* and pid() or target()"),
     "data": ("hardware watchpoints", None),
 }

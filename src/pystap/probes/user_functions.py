@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
-from pystap.probes.attach import Attach, Uprobe
+from pystap.probes.attach import Attach
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.programs import Program
 from pystap.probes.shapes import bad_point, has_wildcard
@@ -101,14 +101,7 @@ def _by_symbols(
     points: list[tuple[str, Attach]] = [
         (
             target.text([place.symbol if isinstance(wanted, str) else wanted]),
-            Uprobe(
-                target.program.path,
-                place.offset,
-                place.symbol,
-                is_return,
-                target.pid,
-                target.target_only,
-            ),
+            target.uprobe(place.offset, place.symbol, is_return),
         )
         for place in places
     ]

@@ -31,12 +31,23 @@ _WHOLE: Final = ("call", "return", "exported")  # shapes that inlined functions 
 
 
 class Target(NamedTuple):
-    """What to probe in: ``text`` makes a probe point of the arguments behind the program."""
+    """What to probe in: ``text`` makes a probe point of the arguments behind the program.
+
+    ``user`` is the path of the program whose processes count when ``program`` is a library.
+    """
 
     program: Program
     pid: int
     target_only: bool
     text: Callable[[Iterable[str | int]], str]
+    user: str = ""
+
+    def uprobe(self, offset: int, symbol: str, is_return: bool = False) -> Uprobe:
+        """An instruction by its offset in the file."""
+        path = self.program.path
+        return Uprobe(
+            path, offset, symbol, is_return, self.pid, self.target_only, program=self.user
+        )
 
 
 def code_matches(
@@ -98,15 +109,8 @@ def _attach(target: Target, elf: Elf, place: Place, names: list[str]) -> Attach:
     body = elf.file_offset(place.pc)
     assert start is not None  # the caller looked
     assert body is not None
-    return Uprobe(
-        target.program.path,
-        start,
-        place.name,
-        is_return,
-        target.pid,
-        target.target_only,
-        body if is_return and body != start else 0,
-    )
+    uprobe = target.uprobe(start, place.name, is_return)
+    return uprobe._replace(body=body) if is_return and body != start else uprobe
 
 
 def _text(target: Target, place: Place, args: list[str | int]) -> str:
@@ -159,9 +163,7 @@ def _label_matches(
     for place, label in labelled(places, pattern):
         offset = elf.file_offset(place.pc)
         if offset is not None:
-            uprobe = Uprobe(
-                target.program.path, offset, place.name, False, target.pid, target.target_only
-            )
+            uprobe = target.uprobe(offset, place.name)
             text = target.text([f"{place.name}@{place.file}:{place.line}", label])
             matches.append(Match([(text, uprobe)], CodeContext(info, place)))
     return matches

@@ -54,7 +54,7 @@ def emit_programs(unit: Unit) -> list[Entry]:
     Raises :class:`CompileError` for a probe that cannot be attached.
     """
     entries: list[Entry] = []
-    uprobes: dict[tuple[int, int, bool, int, bool], list[int]] = {}
+    uprobes: dict[tuple[int, int, bool, int, bool, str], list[int]] = {}
     for index, probe in enumerate(unit.module.probes):
         match probe.attach:
             case SessionEvent("never"):
@@ -71,8 +71,8 @@ def emit_programs(unit: Unit) -> list[Entry]:
                 entries.append(_perf(unit, index, probe, "perf"))
             case Tracepoint():
                 entries.append(_tracepoint(unit, index, probe))
-            case Uprobe(is_return=is_return, pid=pid, target_only=target):
-                key = (probe.handler, probe.condition, is_return, pid, target)
+            case Uprobe(is_return=is_return, pid=pid, target_only=target, program=program):
+                key = (probe.handler, probe.condition, is_return, pid, target, program)
                 uprobes.setdefault(key, []).append(index)
             case SyscallEvent() | ProcessEvent() | KernelFunction():
                 pass  # below, those that share a program together
@@ -164,6 +164,9 @@ def _check_process(unit: Unit, b: FunctionBuilder, where: Uprobe) -> None:
 
     The kernel goes by memory, which a process may share with one it has just started.
     """
+    if where.program:
+        with b.if_(process_table.runs_program(unit, b, where.program).eq(0)):
+            b.ret(0)
     if not (where.pid or where.target_only):
         return
     tgid = b.helper(helpers.GET_CURRENT_PID_TGID, "i64") >> 32

@@ -250,6 +250,22 @@ def belongs_to_target(unit: Unit, b: FunctionBuilder, tgid: Operand) -> Value:
     return b.call(unit.function("in_target", ["tgid"], emit_test), tgid)
 
 
+def runs_program(unit: Unit, b: FunctionBuilder, path: str) -> Value:
+    """Emit the test whether the current process runs the program at ``path``: 1 or 0."""
+    program = identity(path)
+
+    def emit_test(inner: FunctionBuilder) -> None:
+        table = Table(unit, inner, Watched(False, False, (), (program,)))
+        nothing = inner.const("i64", 0)
+        task = inner.helper(helpers.GET_CURRENT_TASK, "i64")
+        who = table.subject(nothing, task, nothing)
+        inode, device = inner.args
+        inner.ret((who.inode.eq(inode) & who.device.eq(device)).zext("i64"))
+
+    function = unit.function("runs_program", ["inode", "device"], emit_test)
+    return b.call(function, program.inode, program.device)
+
+
 def descends(unit: Unit, b: FunctionBuilder, task: Value) -> Value:
     """Emit the search of a task's ancestors, itself included, for target(): 1 or 0."""
 
