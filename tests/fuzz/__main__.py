@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from .check import prepare, report
 
 USAGE = "usage: python -m tests.fuzz N [SEED]"
-_PROGRESS = 250  # programs from one line of progress to the next
+_PROGRESS = 100  # programs from one line of progress to the next
 
 
 def main(words: list[str]) -> int:

@@ -53,20 +53,29 @@ def random_program(seed: int) -> Program:
     items = _globals(rng, world, size)
     for number in range(rng.choice(_FUNCTIONS[size])):
         items += random_functions(rng, world, number)
-    items += _first_probe(rng, world)
+    first = _first_values(rng, world)
+    if first and rng.random() < 0.3:
+        items.append(_item("probe begin(-1) ", braced(first)))
+        first = []
+    elsewhere = rng.random() < 0.15
     for number in range(rng.choice(_PROBES[size])):
         point = f"begin({number})"
         if rng.random() < 0.05:
             point += f", begin({number + 10})"
-        if rng.random() < 0.15:
+        if elsewhere:
             point += ", " + rng.choice(_ELSEWHERE)
-        items.append(_probe(rng, world, point, _STATEMENTS[size]))
+        items.append(_probe(rng, world, point, first, _STATEMENTS[size]))
+        first = []
     for point in ("end(-1)", "error(-1)"):
         if rng.random() < 0.1:
-            items.append(_probe(rng, world, point, _STATEMENTS[size]))
+            items.append(_probe(rng, world, point, [], _STATEMENTS[size]))
     types = world.scalars | {a.name: a.value for a in world.arrays}
     options = _options(rng)
-    tree = node("program", *items, node("fixed", "probe begin(99) { exit() }\n"))
+    tree = node("program", *items)
+    if elsewhere or rng.random() < 0.1:
+        tree.parts.append(node("fixed", "probe begin(99) { exit() }\n"))
+    else:
+        options = (*options, "-T0.001")  # which spares the probe
     tree.parts += _last_probe(rng, world, str(tree))
     return Program(tree, options, types, world.shapes)
 
@@ -123,7 +132,7 @@ def _shape(rng: random.Random) -> Shape:
     return Shape(rng.choice(_LINEAR), rng.choice((None, None, 0, 4, 10, 62)))
 
 
-def _first_probe(rng: random.Random, world: World) -> list[Node]:
+def _first_values(rng: random.Random, world: World) -> list[Node]:
     """Writes every array and aggregate: that settles all types and gives loops something to do."""
     body = []
     for name, ty in world.scalars.items():
@@ -138,15 +147,15 @@ def _first_probe(rng: random.Random, world: World) -> list[Node]:
             number = rng.choice((-7, 0, 1, 2, 50, 1000))
             value = {LONG: f"= {number}", STRING: f'= "{number}"', STATS: f"<<< {number}"}
             body.append(node("stmt", f"{array.name}[{keys}] {value[array.value]}"))
-    return [_item("probe begin(-1) ", braced(body))] if body else []
+    return body
 
 
-def _probe(rng: random.Random, world: World, point: str, most: int) -> Node:
+def _probe(rng: random.Random, world: World, point: str, first: list[Node], most: int) -> Node:
     own = locals_of(rng)
     place = Place(world, rng, own, list(world.functions))
     body = [statement(place) for _ in range(rng.randint(1, most))]
     body.append(show(place))
-    return _item(f"probe {point} ", with_start(own, body))
+    return _item(f"probe {point} ", with_start(own, first + body))
 
 
 def _last_probe(rng: random.Random, world: World, text: str) -> list[Node]:
@@ -163,7 +172,8 @@ def _last_probe(rng: random.Random, world: World, text: str) -> list[Node]:
     for array in world.arrays:
         if rng.random() < 0.5:
             body.append(node("stmt", *_dump(rng, world, array)))
-    return [_item("probe end, error ", braced(body))] if body else []
+    point = rng.choice(("end", "end", "end, error"))
+    return [_item(f"probe {point} ", braced(body))] if body else []
 
 
 def _dump_aggregate(rng: random.Random, world: World, name: str) -> list[Node]:

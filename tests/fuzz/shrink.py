@@ -9,6 +9,7 @@ from dataclasses import replace
 from .programs import Program
 from .tree import Node, node
 
+_KEPT = ("-w", "-T0.001")  # without the latter a program may never end
 _LITERALS = {"long": ("0", "1"), "string": ('""', '"a"')}
 
 
@@ -32,7 +33,7 @@ def shrink(program: Program, fails: Callable[[Program], bool], seconds: float) -
 def _fewer_options(program: Program, fails: Callable[[Program], bool]) -> Program:
     for option in program.options:
         fewer = replace(program, options=tuple(o for o in program.options if o != option))
-        if option != "-w" and fails(fewer):
+        if option not in _KEPT and fails(fewer):
             program = fewer
     return program
 
