@@ -136,14 +136,15 @@ except OSError:
         *(f"socket.receive {unix} 1 11", f"socket.read_iter {unix} 1 11"),
         *(f"socket.recvmsg {unix} CONNECTED 44", f"socket.receive {unix} 0 -11"),
         *(f"socket.close {unix}", "socket.close done") * 2,
-        *("socket.create INET DGRAM 6 0", "socket.create INET DGRAM 6 0 -93"),
+        *("socket.create INET DGRAM 6 0", "socket.close UNSPEC DGRAM 0", "socket.close done"),
+        "socket.create INET DGRAM 6 0 -93",
     ]
 
 
 def test_memory(tmp_path: Path) -> None:
     program = """
 import mmap
-place = mmap.mmap(-1, 7 * 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+place = mmap.mmap(-1, 333 * 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for page in range(7):
     place[page * 4096] = 1
 place.close()
@@ -151,15 +152,15 @@ place.close()
     script = """
     global start, faults, minor
     probe vm.mmap.return {
-      if (pid() == target() && length == 7 * 4096) start = $return
+      if (pid() == target() && length == 333 * 4096) start = $return
     }
     probe vm.pagefault {
-      if (pid() == target() && start && address >= start && address < start + 7 * 4096)
+      if (pid() == target() && start && address >= start && address < start + 333 * 4096)
         faults[(address - start) / 4096, write_access]++
     }
     probe vm.pagefault.return { if (pid() == target() && fault_type == VM_FAULT_MINOR) minor++ }
     probe vm.munmap {
-      if (pid() == target() && length == 7 * 4096) println(name, " ", address == start)
+      if (pid() == target() && start && length == 333 * 4096) println(name, " ", address == start)
     }
     probe end {
       foreach ([page+, write] in faults) println(page, " ", write, " ", faults[page, write])
