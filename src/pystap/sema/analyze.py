@@ -15,6 +15,7 @@ from pystap.sema.globals import check_declarations, settle_initial_values
 from pystap.sema.guru import check_guru
 from pystap.sema.infer import infer_types
 from pystap.sema.iteration import check_iteration
+from pystap.sema.patterns import check_patterns
 from pystap.sema.places import check_places
 from pystap.sema.prints import check_prints
 from pystap.sema.program import Program
@@ -54,6 +55,7 @@ def analyze(
 
     live = _optimize(work)
     check_prints(work, live)
+    check_patterns(work, live)
     check_iteration(work, live)
     _stop_on_errors(work)
 

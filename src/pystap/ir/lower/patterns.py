@@ -26,11 +26,7 @@ def compile_patterns(module: Module, tokens: list[Token]) -> None:
         try:
             regex.dfa, regex.groups = compile_regex(regex.pattern, captures)
         except RegexError as error:
-            message = f"regular expression: {error.message}"
-            note = f"in character {error.offset + 1} of the pattern"
-            raise DiagnosticError(
-                Diagnostic("semantic error", message, tok, notes=[note])
-            ) from error
+            raise DiagnosticError(Diagnostic("semantic error", str(error), tok)) from error
 
 
 def _asks(body: list[ops.Stmt]) -> bool:

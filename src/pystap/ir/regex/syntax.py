@@ -40,7 +40,7 @@ class RegexError(Exception):
     """A pattern is malformed or too big; ``offset`` is where, in characters."""
 
     def __init__(self, message: str, offset: int) -> None:
-        super().__init__(message)
+        super().__init__(f"regex compilation error (at position {offset}): {message}")
         self.message = message
         self.offset = offset
 
