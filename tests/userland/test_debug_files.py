@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pystap.debuginfo.debugfiles import DebugFiles, MissingDebugInfo
+from pystap.debuginfo.dwarfplaces import Pattern, functions
 from pystap.debuginfo.elf import Elf
 from pystap.debuginfo.libdw import DwarfError
 from userland.programs import build
@@ -22,6 +23,10 @@ SOURCE = """
 struct pair { int x, y; };
 __attribute__((noinline)) int f(struct pair *p) { return p->x; }
 int main(void) { struct pair p = { 1, 2 }; return f(&p); }
+"""
+INLINED = """
+static inline __attribute__((always_inline)) int thrice(int n) { return 3 * n; }
+int g(int n) { return thrice(n) + thrice(n + 1); }
 """
 
 
@@ -44,6 +49,12 @@ def separated(folder: Path, flags: str = "-g -O2") -> tuple[Path, Path, str]:
     run("strip", program)
     with Elf(str(program)) as elf:
         return program, debug, elf.build_id() or ""
+
+
+def all_functions(program: Path) -> list[tuple[str, bool, int]]:
+    """Name, whether it is inlined, and address of each function."""
+    info = DebugFiles().of(str(program))
+    return [(p.name, p.inlined, p.entry) for p in functions(info, Pattern("*"))]
 
 
 def parameters(program: Path) -> list[str]:
@@ -118,11 +129,14 @@ def test_split_units(tmp_path: Path) -> None:
 
 def test_shared_part(tmp_path: Path) -> None:
     structures = (f"struct s{n} {{ struct s{n} *next; long member{n}; }} v{n};" for n in range(9))
-    source = "\n".join(structures) + SOURCE
+    source = "\n".join(structures) + INLINED + SOURCE
     one, two = (build(source, tmp_path, "-g -gdwarf-4").rename(tmp_path / n) for n in "ab")
+    before = all_functions(one)
     run("dwz", "-m", tmp_path / "common", one, two)
     with Elf(str(one)) as elf:
         assert elf.section(".gnu_debugaltlink") is not None
+    assert all_functions(one) == before
+    assert [name for name, inlined, _ in before if inlined] == ["thrice", "thrice"]
     assert parameters(one) == ["x", "y"]
     (tmp_path / "common").unlink()
     with pytest.raises(DwarfError, match="second part"):

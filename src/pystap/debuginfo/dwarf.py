@@ -210,9 +210,12 @@ class Die:
     def entry_pc(self) -> int | None:
         """The address of its first instruction; None for one without code."""
         value = ctypes.c_uint64()
-        if self.file.lib.dwarf_entrypc(self.raw, value) != 0 or value.value == _ABSENT:
+        if self.file.lib.dwarf_entrypc(self.raw, value) == 0 and value.value != _ABSENT:
+            return value.value
+        if not self.has(c.AT_RANGES, own=True):
             return None
-        return value.value
+        pieces = self.ranges()  # of a function in several pieces the first is the one entered
+        return pieces[0][0] if pieces else None
 
     def breakpoints(self) -> list[int]:
         """Where the prologue is over, by the line table; empty when that cannot be told."""
@@ -224,7 +227,7 @@ class Die:
         return found
 
     def inlined(self) -> list[Die]:
-        """The places of its unit where this function was inlined."""
+        """Where this function was inlined, in its own unit."""
         found: list[Die] = []
 
         def visit(raw: ctypes._Pointer[RawDie], _data: object) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["function", "variable", "type"]
 
-_FORMAT: Final = 1  # of the file on disk
+_FORMAT: Final = 2  # of the file on disk
 _KINDS: Final[dict[int, Kind]] = {
     c.TAG_SUBPROGRAM: "function",
     c.TAG_VARIABLE: "variable",
@@ -33,6 +33,7 @@ _KINDS: Final[dict[int, Kind]] = {
     c.TAG_TYPEDEF: "type",
     c.TAG_BASE: "type",
 }
+_CODE: Final = (c.TAG_SUBPROGRAM, c.TAG_LEXICAL_BLOCK, c.TAG_INLINED, c.TAG_NAMESPACE)
 # A string may be the end of longer ones, each a search of its own: when there would be more to
 # search than this, all units are read instead.
 _MOST_SEARCHED: Final = 400_000_000
@@ -45,11 +46,12 @@ _Table = dict[str, list[int]]
 class Names:
     """Names of a file's top-level entries.  ``cache`` is a folder, or empty for none."""
 
-    __slots__ = ("_complete", "_dirty", "_dwarf", "_path", "_sections", "_tables")
+    __slots__ = ("_bytes", "_complete", "_dirty", "_dwarf", "_path", "_sections", "_tables")
 
     def __init__(self, dwarf: Dwarf, build_id: str = "", cache: str = "") -> None:
         self._dwarf = dwarf
         self._sections: dict[str, bytes] | None = None
+        self._bytes: bytes | None = None
         self._tables: dict[str, _Table] = {"function": {}, "variable": {}, "type": {}}
         self._complete = False
         self._dirty = False
@@ -88,6 +90,20 @@ class Names:
             for die in top_level(unit.die):
                 if die.tag == c.TAG_ENUM:
                     yield die
+
+    def inlined(self, function: Die) -> Iterator[Die]:
+        """Where an abstract function was inlined.
+
+        That is in its own unit, unless link-time optimisation or dwz(1) put it into one that has
+        no code.
+        """
+        yield from function.inlined()
+        home = function.unit()
+        if home.tag != c.TAG_PARTIAL_UNIT and home.ranges():
+            return
+        for unit in self._referring([function.offset]):
+            if unit.die.key != home.key:
+                yield from _inlined_below(unit.die, function.key)
 
     def save(self) -> None:
         """Keep on disk what was found; a cache that cannot be written is none."""
@@ -131,8 +147,15 @@ class Names:
                 self._enter_one(kind, name, units)
                 self._dirty = True
             offsets = self._tables[kind].get(name)
-        found = [self._dwarf.die(offset) for offset in offsets or ()]
+        found = [self._die(offset) for offset in offsets or ()]
         return found + list(self._in_split_units(kind, name))
+
+    def _die(self, offset: int) -> Die:
+        """The entry that tables give as a number; negative ones are of the shared file."""
+        if offset >= 0:
+            return self._dwarf.die(offset)
+        assert self._dwarf.alternate is not None  # else there would be no such numbers
+        return self._dwarf.alternate.die(-1 - offset)
 
     def _enter_one(self, kind: Kind, name: str, units: list[Unit]) -> None:
         """Look for one name in some units, and for functions also where those are completed."""
@@ -157,13 +180,10 @@ class Names:
             return
         tables: dict[str, _Table] = {"function": {}, "variable": {}, "type": {}}
         for unit in self._dwarf.units():
-            for die in top_level(unit.die):
-                kind = _KINDS.get(die.tag)
-                name = die.name if kind else ""
-                if kind and name and (kind != "function" or _is_defined(die)):
-                    offsets = tables[kind].setdefault(name, [])
-                    if not unit.split:
-                        offsets.append(die.offset)
+            _enter(tables, unit, shared=False)
+        if self._dwarf.alternate is not None:
+            for unit in self._dwarf.alternate.units():
+                _enter(tables, unit, shared=True)
         self._tables, self._complete, self._dirty = tables, True, True
 
     def _mentioning(self, name: str) -> list[Unit] | None:
@@ -184,14 +204,21 @@ class Names:
 
     def _referring(self, offsets: Iterable[int]) -> list[Unit]:
         """The units that may refer to entries of other units (link-time optimisation)."""
-        sections = self._read_sections()
-        if sections is None:
-            return []
-        info = sections[".debug_info"]
+        info = self._info()
         hits: set[int] = set()
         for offset in offsets:
             hits.update(_positions(info, offset.to_bytes(4, "little"), len(info)))
         return self._units_at(hits)
+
+    def _info(self) -> bytes:
+        """The bytes of ``.debug_info``."""
+        sections = self._read_sections()
+        if sections is not None:
+            return sections[".debug_info"]
+        if self._bytes is None:
+            with Elf(self._dwarf.path) as elf:
+                self._bytes = _contents(elf, ".debug_info")
+        return self._bytes
 
     def _units_at(self, hits: set[int]) -> list[Unit]:
         from bisect import bisect_right
@@ -214,16 +241,27 @@ class Names:
             names = {section.name for section in elf.sections()}
             if ".gnu_debugaltlink" in names or any(n in names for n in _INDEXED_STRINGS):
                 return None
-            found = {}
-            for name in (".debug_info", ".debug_str"):
-                section = elf.section(name)
-                if section is None:
-                    found[name] = b""
-                elif section.flags & _SHF_COMPRESSED:
-                    found[name] = _uncompressed(elf.section_bytes(section))
-                else:
-                    found[name] = elf.section_bytes(section)
-        return found
+            return {name: _contents(elf, name) for name in (".debug_info", ".debug_str")}
+
+
+def _contents(elf: Elf, name: str) -> bytes:
+    """A section's bytes; none if it does not exist."""
+    section = elf.section(name)
+    if section is None:
+        return b""
+    raw = elf.section_bytes(section)
+    return _uncompressed(raw) if section.flags & _SHF_COMPRESSED else raw
+
+
+def _enter(tables: dict[str, _Table], unit: Unit, shared: bool) -> None:
+    """Enter what a unit defines; see :meth:`Names._die` for the numbers."""
+    for die in top_level(unit.die):
+        kind = _KINDS.get(die.tag)
+        name = die.name if kind else ""
+        if kind and name and (kind != "function" or _is_defined(die)):
+            offsets = tables[kind].setdefault(name, [])
+            if not unit.split:
+                offsets.append(-1 - die.offset if shared else die.offset)
 
 
 def top_level(unit: Die) -> Iterator[Die]:
@@ -243,6 +281,15 @@ def _wanted(unit: Die, kind: Kind, name: str) -> Iterator[Die]:
             and (kind != "function" or _is_defined(die))
         ):
             yield die
+
+
+def _inlined_below(die: Die, origin: int) -> Iterator[Die]:
+    """The instances of an inlined function below an entry."""
+    for child in die.children():
+        if child.tag == c.TAG_INLINED and child.origin().key == origin:
+            yield child
+        if child.tag in _CODE:
+            yield from _inlined_below(child, origin)
 
 
 def _is_defined(die: Die) -> bool:

@@ -101,7 +101,7 @@ def functions(info: DebugInfo, pattern: Pattern) -> list[Place]:
     """The functions a pattern stands for with the places they are inlined at, by address."""
     found: dict[tuple[int, int], Place] = {}
     for die in _named(info, pattern.function):
-        for instance in _instances(die):
+        for instance in _instances(info, die):
             place = _function_place(instance)
             if place is not None and _declared_there(place, pattern):
                 found[place.entry, place.function.key] = place
@@ -117,12 +117,12 @@ def _named(info: DebugInfo, pattern: str) -> Iterator[Die]:
         yield from info.names.functions(pattern.rpartition("::")[2])
 
 
-def _instances(die: Die) -> Iterator[Die]:
+def _instances(info: DebugInfo, die: Die) -> Iterator[Die]:
     """The function itself if it has code, and where it is inlined."""
     if die.entry_pc() is not None:
         yield die
-    if die.has(c.AT_INLINE, own=True):
-        yield from die.inlined()
+    else:
+        yield from info.names.inlined(die)
 
 
 def _function_place(die: Die) -> Place | None:
