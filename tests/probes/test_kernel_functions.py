@@ -126,8 +126,8 @@ def _shown(where: attach.Attach) -> str:
 VARIABLES = {
     "do_work": "$thing:struct thing* $n:int $yes:bool $color:enum color",
     "do_work.return": "$return:short int $thing:struct thing* $n:int $yes:bool $color:enum color",
-    "do_more": "$after:long int",
-    "do_more.return": "$after:long int",
+    "do_more": "$pair:struct pair $after:long int",
+    "do_more.return": "$pair:struct pair $after:long int",
     "by_value": "$after:long int",
     "many": " ".join(f"${c}:int" for c in "abcdefg") + " $h:long int",
     "nothing": "",
@@ -172,6 +172,8 @@ def test_values_beyond_the_registers(env: ProbeEnv) -> None:
     assert expr_text(match.context.resolve(parse_var("$h"))) == "funcarg7"
     [match] = resolve('kernel.function("do_more")', env)  # a structure takes one register
     assert expr_text(match.context.resolve(parse_var("$after"))) == "funcarg1"
+    made = match.context.resolve(parse_var("$pair->b"))
+    assert expr_text(made) == "(((funcarg0 >> 32) << 32) >> 32)"
     [match] = resolve('kernel.function("by_value")', env)  # and a large one the stack
     assert expr_text(match.context.resolve(parse_var("$after"))) == "funcarg0"
 
@@ -206,7 +208,9 @@ REFUSED = {
     ('"do_work"', "$$return"): r"only valid in \.return probes",
     ('"do_work"', "$thing->siz"): r"unable to find member 'siz' for struct thing .*size",
     ('"do_work"', "$n->x"): "has no members",
-    ('"do_more"', "$pair"): r"'\$pair' \(struct pair\) is passed by value",
+    ('"do_more"', "$pair"): r"'\$pair' \(struct pair\) is passed by value.*: a, b",
+    ('"do_more"', "$pair->c"): "is passed by value",
+    ('"by_value"', "$big->x"): r"'\$big' \(struct big\) is passed by value",
     ('"do_more").return', "$return"): "unable to find local 'return'",
     ('"shrunk.isra.0"', "$n"): r"BTF does not describe 'shrunk\.isra\.0'",
 }

@@ -11,7 +11,17 @@ from pystap.lang.visit import clone
 from pystap.probes.base import unknown_variable
 from pystap.probes.core import CoreContext
 from pystap.probes.pretty import text_depth, variables_text
-from pystap.probes.target import CType, Place, enumerator, error, expand, extended, listing_name
+from pystap.probes.target import (
+    CType,
+    Place,
+    binary,
+    enumerator,
+    error,
+    expand,
+    extended,
+    listing_name,
+    number,
+)
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -96,6 +106,8 @@ class FunctionContext:
             if f"${param.name}" == var.name:
                 if self._is_return:
                     return _at_entry(prototype, param, var)
+                if _has_members(prototype.btf, param) and not var.address_of:
+                    return _part(prototype.btf, param, var)
                 place = _argument(prototype.btf, param, var.tok)
                 return expand(place, var.components, var.tok, var.address_of)
         return enumerator(prototype.btf, var, [n for n, _ in self.variables()])
@@ -107,7 +119,11 @@ class FunctionContext:
             return []
         btf = prototype.btf
         found = [("$return", prototype.result)] if self._returns(prototype) else []
-        found += [(f"${p.name}", p.type) for p in prototype.params if _readable(btf, p)]
+        found += [
+            (f"${p.name}", p.type)
+            for p in prototype.params
+            if _readable(btf, p) or _has_members(btf, p)
+        ]
         return [(name, listing_name(btf, type_id)) for name, type_id in found]
 
     def locals(self) -> dict[str, ast.Expr]:
@@ -147,7 +163,7 @@ def _placed(btf: Btf, proto: t.FuncProto) -> tuple[Parameter, ...]:
     placed = []
     register, stack = 0, _REGISTERS
     known = True
-    for number, param in enumerate(proto.params, 1):
+    for place, param in enumerate(proto.params, 1):
         try:
             size = btf.sizeof(param.type)
         except BtfError:
@@ -159,7 +175,7 @@ def _placed(btf: Btf, proto: t.FuncProto) -> tuple[Parameter, ...]:
             first, register = register, register + words
         else:
             first, stack = stack, stack + words
-        name = param.name or f"arg{number}"
+        name = param.name or f"arg{place}"
         placed.append(Parameter(name, param.type, first if known else -1, words))
     return tuple(placed)
 
@@ -184,6 +200,41 @@ def _is_plain(btf: Btf, type_id: int) -> bool:
 
 def _readable(btf: Btf, param: Parameter) -> bool:
     return param.first >= 0 and _is_plain(btf, param.type)
+
+
+def _has_members(btf: Btf, param: Parameter) -> bool:
+    """Whether a parameter is a structure passed by value in registers or words of the stack."""
+    view = btf.type(btf.resolve(param.type))
+    return param.first >= 0 and isinstance(view, t.Struct) and view.size <= _LARGEST_IN_REGISTERS
+
+
+def _part(btf: Btf, param: Parameter, var: ast.TargetVar) -> ast.Expr:
+    """A number or pointer within a structure passed by value, and what follows it."""
+    type_id, bit = param.type, 0
+    taken = 0
+    for component in var.components:
+        if not isinstance(component, ast.Member) or _is_plain(btf, type_id):
+            break
+        found = btf.member(type_id, component.name)
+        if found is None or found[2]:
+            break
+        type_id, bit = found[0], bit + found[1]
+        taken += 1
+    if not _is_plain(btf, type_id):
+        shown = listing_name(btf, param.type)
+        names = [member.name for member in btf.members(param.type)]
+        raise error(
+            f"'${param.name}' ({shown}) is passed by value: name one of its members that is a"
+            f" number or pointer (alternatives: {', '.join(names)})",
+            var.tok,
+        )
+    word: ast.Expr = CoreContext(
+        tok=var.tok, type="long", kind="funcarg", index=param.first + bit // (8 * _WORD)
+    )
+    if bit % (8 * _WORD):
+        word = binary(">>", word, number(bit % (8 * _WORD), var.tok), var.tok)
+    place = Place(extended(word, btf, type_id, var.tok), btf, type_id, "kernel", False)
+    return expand(place, var.components[taken:], var.tok)
 
 
 def _argument(btf: Btf, param: Parameter, tok: Token) -> Place:

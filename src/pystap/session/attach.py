@@ -93,7 +93,9 @@ def attach_program(
         raise
     except OSError as error:
         attached.close()
-        raise AttachError(probe, error) from error
+        if spec.attach not in ("fentry", "fexit"):
+            raise AttachError(probe, error) from error
+        on_failure(probe, error)
     return attached
 
 

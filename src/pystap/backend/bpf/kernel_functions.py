@@ -32,6 +32,14 @@ _DENIED: Final = frozenset(
     )
 )  # fmt: skip
 
+# Nor on the return of those that never return.
+_ENDLESS: Final = frozenset(
+    (
+        "do_exit", "do_group_exit", "do_task_dead", "kthread_exit", "kthread_complete_and_exit",
+        "make_task_dead", "rewind_stack_and_make_dead", "__module_put_and_kthread_exit",
+    )
+)  # fmt: skip
+
 Mechanism = Literal["trampoline", "multi", "kprobe"]
 _SHOWN: Final[dict[Mechanism, str]] = {
     "trampoline": "fentry/fexit",
@@ -109,7 +117,7 @@ def _against_trampoline(unit: Unit, probe: Probe, where: KernelFunction, togethe
         return "the handler looks at registers"
     if where.words < 0:
         return "BTF does not tell arguments that a trampoline could pass"
-    if where.symbol in _DENIED:
+    if where.symbol in _DENIED or (where.is_return and where.symbol in _ENDLESS):
         return "the kernel allows no trampoline there"
     if not unit.facts.has("fexit" if where.is_return else "fentry"):
         return "the kernel has no trampolines"
