@@ -37,6 +37,7 @@ class Boot:
         self._read = 0  # bytes of the results
         self._ending: Ending | None = None
         self._refusal = ""
+        self._told = False  # what is known about a machine that ended early
         self._directory = Path(tempfile.mkdtemp(prefix="pystap-lab-"))
         (self._directory / SELECTED).write_text("\n".join(nodes))
         self._helper: subprocess.Popen[bytes] | None = None
@@ -129,6 +130,9 @@ class Boot:
             head = f"the machine had ended when it ran {last}"
         else:
             head = "no test ran in the machine"
+        if self._told:
+            return f"{head}; the first such failure tells more"
+        self._told = True
         output = (self._directory / OUTPUT).read_text(errors="replace")[-_OUTPUT_TAIL:]
         return f"{head}\n{self._ending.trouble()}\nits output:\n{output}"
 

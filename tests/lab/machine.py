@@ -193,8 +193,8 @@ def _qemu(kernel: Kernel, settings: Settings, work: Path, out: int, err: int) ->
     """The command line of the emulator, which dies with this process."""
     words = [
         "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64",
-        # One thread for all CPUs: what the kernel does to its own code while other CPUs run it
-        # is not safe under the emulator's threads.
+        # One thread for all CPUs: with more, a kernel was seen to panic while it changed code
+        # that another CPU ran.
         "-accel", "tcg,thread=single,tb-size=512", "-machine", "q35", "-cpu", "max,la57=off",
         "-smp", str(settings.cpus), "-m", settings.memory,
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

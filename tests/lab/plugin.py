@@ -24,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--lab-kernel", action="append", default=[], metavar="KERNEL",
         help="run tests of the lab on this kernel (may be repeated; default: "
         f"{' and '.join(kernels.DEFAULT)})")  # fmt: skip
-    add("--lab-seconds", type=float, default=1500, metavar="SECONDS",
-        help="time that one kernel's tests may take together (default: 1500)")  # fmt: skip
+    add("--lab-seconds", type=float, default=1800, metavar="SECONDS",
+        help="time that one kernel's tests may take together (default: 1800)")  # fmt: skip
     add("--lab-guest", default=None, help="(internal) this is the machine of a kernel")
     add("--lab-directory", default=None, help="(internal) where selection and results are")
 
