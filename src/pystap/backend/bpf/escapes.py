@@ -25,8 +25,8 @@ _MODE, _ROOM, _SHORT = (layout.SCRATCH + 8 * i for i in range(3))
 def escape_function(u: Unit) -> str:
     """The function (context index, mode, room) that appends the source area escaped.
 
-    It uses at most ``room`` bytes, and whole escapes only; its result tells (1) that something
-    did not fit.
+    It uses at most ``room`` bytes; its result tells (1) that something did not fit.  ``%#s`` and
+    ``%#c`` are cut anywhere, like all that sprintf makes; the others between escapes.
     """
     return u.function("escape", ["index", "mode", "room"], lambda b: _emit(u, b))
 
@@ -61,20 +61,28 @@ def _append_one(s: Scope, index: Value) -> None:
     s.leave_if(b.either(ends, b.both(character, index.ne(0))), "break")
     piece, size = _piece(s, byte)
     room = s.header(_ROOM)
-    with b.if_(size.sgt(room)):
-        s.set_header(_SHORT, 1)
-        s.leave("break")
+    short = size.sgt(room)
+    part = b.select(_mode(s).ult(ESCAPE_TEXT), room, b.const("i64", 0))
+    kept = b.select(short, part, size)
     builder = Builder(s, s.u.limits.maxstringlen, fresh=False)
     where = b.barrier(builder.position())
     b.store(piece.trunc("i32"), b.at(builder.area, where), align=1)
-    s.set_header(layout.BUILD, where + size)
-    s.set_header(_ROOM, room - size)
+    s.set_header(layout.BUILD, where + kept)
+    s.set_header(_ROOM, room - kept)
+    with b.if_(short):
+        s.set_header(_SHORT, 1)
+        s.leave("break")
+
+
+def _mode(s: Scope) -> Value:
+    """What is escaped, without the number of bytes."""
+    return s.header(_MODE) & ((1 << COUNT_SHIFT) - 1)
 
 
 def _piece(s: Scope, byte: Value) -> tuple[Value, Value]:
     """What stands for a byte: up to four characters in a word, and how many."""
     b = s.b
-    mode = s.header(_MODE) & ((1 << COUNT_SHIFT) - 1)
+    mode = _mode(s)
     quote = b.select(mode.eq(ESCAPE_CHARACTER), b.const("i64", ord("'")), ord('"'))
     marked = b.either(byte.eq(quote), byte.eq(ord("\\")))
     high = b.both(byte.ugt(127), mode.ne(ESCAPE_STRING))
