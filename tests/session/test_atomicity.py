@@ -39,7 +39,7 @@ def hammer(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_as_if_alone(case: Case, hammer: str) -> None:
     words = [*OPTIONS, *case.get("options").split(), "-E", ALIASES, "-e", case.input]
-    done = inprocess.stap(*words, "-c", f"{hammer} {CALLS}")
+    done = inprocess.stap(*words, "-c", f"{hammer} {CALLS}", timeout=120)
     assert done.status == 0, done.err
     found = re.fullmatch(r"ran (-?\d+) wrong (-?\d+)\n", done.out)
     assert found, (done.out, done.err)
