@@ -102,7 +102,7 @@ def functions(info: DebugInfo, pattern: Pattern) -> list[Place]:
     found: dict[tuple[int, int], Place] = {}
     for die in _named(info, pattern.function):
         for instance in _instances(info, die):
-            place = _function_place(instance)
+            place = function_place(instance)
             if place is not None and _declared_there(place, pattern):
                 found[place.entry, place.function.key] = place
     return [found[key] for key in sorted(found)]
@@ -125,7 +125,8 @@ def _instances(info: DebugInfo, die: Die) -> Iterator[Die]:
         yield from info.names.inlined(die)
 
 
-def _function_place(die: Die) -> Place | None:
+def function_place(die: Die) -> Place | None:
+    """The place of a function, or of an inlined one; None for one without code."""
     entry = die.entry_pc()
     if entry is None:
         return None
@@ -297,4 +298,4 @@ def at_entry(info: DebugInfo, pc: int) -> Place | None:
     function = function_at(info.dwarf, pc)
     if function is None or function.entry_pc() != pc:
         return None
-    return _function_place(function)
+    return function_place(function)

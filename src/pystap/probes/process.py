@@ -38,23 +38,19 @@ _EVENTS: Final[dict[str, Literal["begin", "end", "thread.begin", "thread.end"]]]
 _CODE: Final = (
     "function(string)", "function(string).call", "function(string).return",
     "function(string).exported", "function(string).inline", "function(string).label(string)",
+    "function(string).callee(string)", "function(string).callees",
+    "function(string).callees(number)",
     "function(number)", "function(number).call", "function(number).return",
     "statement(string)", "statement(string).nearest",
     "statement(number)", "statement(number).nearest",
 )  # fmt: skip
 _MARKS: Final = ("mark(string)", "provider(string).mark(string)")
-# What there is in the language but not here yet.
-_NOT_YET: Final = (
-    "function(string).callee(string)", "function(string).callees",
-    "function(string).callees(number)",
-)  # fmt: skip
 _LIBRARY: Final = "library(string)."
 _SHAPES: Final = tuple(
     f"{root}.{rest}"
     for root in _ROOTS
     for rest in (*_EVENTS, *_CODE, *_MARKS, *(_LIBRARY + rest for rest in (*_CODE, *_MARKS)))
 )
-_REFUSED: Final = tuple(f"{root}.{rest}" for root in _ROOTS for rest in _NOT_YET)
 
 
 class Processes:
@@ -66,11 +62,7 @@ class Processes:
         """One match for each place that has variables of its own, else for each program."""
         refuse_unsupported(point)
         matches = []
-        for found in match_shapes(point, (*_SHAPES, *_REFUSED)):
-            if found.shape in _REFUSED:
-                if len(point.components) == len(found.args):
-                    raise _not_supported(found, point.components[-1].tok)
-                continue
+        for found in match_shapes(point, _SHAPES):
             rest = found.shape.partition(".")[2]
             if rest in _EVENTS:
                 matches += _event_matches(found, _EVENTS[rest], point, env)
@@ -200,15 +192,6 @@ def _checked_pid(who: Arg, tok: Token) -> int:
     if who <= 0 or not os.path.exists(f"/proc/{who}"):
         raise bad_point(f"no process {who}", tok)
     return who
-
-
-def _not_supported(found: ShapeMatch, tok: Token) -> Exception:
-    last = found.shape.rpartition(".")[2].partition("(")[0]
-    return bad_point(
-        f"'.{last}' is not supported for user programs",
-        tok,
-        hint='functions can be probed by name or address: .function("NAME")[.return]',
-    )
 
 
 FAMILY: Final = Processes()

@@ -7,13 +7,15 @@ from collections.abc import Collection, Iterator
 
 from pystap.debuginfo import btftypes as t
 from pystap.debuginfo import dwarfconst as c
+from pystap.debuginfo.dwarf import Op
 from pystap.debuginfo.dwarfscopes import frame_base, globals_of, parameters, variables_at
 from pystap.debuginfo.libdw import DwarfError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
+from pystap.lang.visit import clone
 from pystap.probes.base import unknown_variable
-from pystap.probes.core import CoreContext
-from pystap.probes.locations import Frame, Located, NoLocation, constant, locate
+from pystap.probes.core import CoreContext, CoreLoad
+from pystap.probes.locations import Frame, Located, NoLocation, constant, evaluate, locate
 from pystap.probes.pretty import text_depth, variables_text
 from pystap.probes.returns import returned
 from pystap.probes.target import (
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pystap.debuginfo.dwarf import Die
     from pystap.debuginfo.dwarfplaces import Place as CodePlace
 
+_RETURN_ADDRESS: Final = 8  # bytes below the canonical frame address on x86-64
 _TEXTS: Final = ("$$vars", "$$parms", "$$locals")
 
 
@@ -221,6 +224,56 @@ class CodeContext:
         if isinstance(view, (t.Int, t.Enum, t.Float)):
             return place if view.size <= 8 else None
         return place if isinstance(view, t.Ptr) else None
+
+
+class CalleeContext(CodeContext):
+    """The entry of a function that counts when a certain one has called it (None: any)."""
+
+    def __init__(self, info: DebugInfo, place: CodePlace, caller: CodePlace | None) -> None:
+        super().__init__(info, place)
+        self._caller = caller
+        entry = None if caller is None else caller.entry
+        self.share_key = ("user callee", info.path, place.pc, place.function.key, entry)
+
+    def key_for(self, used: Collection[str]) -> object:
+        """Never alike: the callers differ."""
+        del used
+        return self.share_key
+
+    def guard(self, tok: Token) -> ast.Expr | None:
+        """Whether the address to return to is in the caller's code."""
+        if self._caller is None:
+            return None
+        frame = self._frame(tok)
+        where = evaluate([Op(c.OP_CALL_FRAME_CFA)], frame)
+        back: ast.Expr = CoreLoad(
+            tok=tok,
+            type="long",
+            addr=binary("-", where, number(_RETURN_ADDRESS, tok), tok),
+            space="user",
+            size=8,
+            signed=False,
+        )
+        bias = self._bias(tok)
+        if bias is not None:
+            back = binary("-", back, bias, tok)
+        tests = [
+            binary(
+                "&&",
+                _compare(">", clone(back), low, tok),
+                _compare("<=", clone(back), high, tok),
+                tok,
+            )
+            for low, high in self._caller.function.ranges()
+        ]
+        made: ast.Expr = tests[0]
+        for test in tests[1:]:
+            made = binary("||", made, test, tok)
+        return made
+
+
+def _compare(op: str, left: ast.Expr, right: int, tok: Token) -> ast.Expr:
+    return ast.Compare(tok=tok, type="long", op=op, left=left, right=number(right, tok))
 
 
 class ReturnContext(CodeContext):

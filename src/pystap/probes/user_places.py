@@ -19,8 +19,8 @@ from pystap.lang.tokens import Token
 from pystap.probes.attach import Attach, Uprobe
 from pystap.probes.base import Match
 from pystap.probes.programs import Program
-from pystap.probes.shapes import bad_point
-from pystap.probes.user_code import CodeContext, ReturnContext
+from pystap.probes.shapes import bad_point, escaped
+from pystap.probes.user_code import CalleeContext, CodeContext, ReturnContext
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def code_matches(
     places = _of_shape(places, names)
     if names[-1] == "label":
         return _label_matches(target, info, elf, places, str(args[1]))
+    if names[-1] in ("callee", "callees"):
+        return _callee_matches(target, info, elf, places, names, args)
     return [
         place_match(target, info, elf, place, names, args)
         for place in places
@@ -103,6 +105,53 @@ def place_match(
 _PATTERNS: Final = 'write "FUNCTION", "FUNCTION@FILE", "FUNCTION@FILE:LINE" or "FUNCTION@FILE+N"'
 
 
+def _callee_matches(
+    target: Target,
+    info: DebugInfo,
+    elf: Elf,
+    callers: list[Place],
+    names: list[str],
+    args: list[str | int],
+) -> list[Match]:
+    """Entries of called functions, that count when they come from the caller."""
+    from pystap.debuginfo.dwarfcalls import callees
+
+    pattern, depth = "*", 1
+    if len(args) > 1:
+        pattern, depth = (args[1], 1) if isinstance(args[1], str) else ("*", args[1])
+    matches: list[Match] = []
+    seen: set[tuple[int, int]] = set()
+    while callers and depth > 0:
+        depth -= 1
+        below: list[Place] = []
+        for caller in callers:
+            for place in callees(info, caller, pattern):
+                offset = elf.file_offset(place.pc)
+                if offset is None or (caller.entry, place.pc) in seen:
+                    continue
+                seen.add((caller.entry, place.pc))
+                below.append(place)
+                context = CalleeContext(info, place, None if place.inlined else caller)
+                text = _callee_text(target, caller, place, names, args)
+                matches.append(Match([(text, target.uprobe(offset, place.name))], context))
+        callers = below
+    return matches
+
+
+def _callee_text(
+    target: Target, caller: Place, place: Place, names: list[str], args: list[str | int]
+) -> str:
+    """The probe point of one callee; ``callees`` stands for several ``callee``."""
+    if names[-1] == "callee":
+        return target.text([_place_text(caller), _place_text(place)])
+    text = target.text([_place_text(caller), *args[1:]])
+    return f'{text[: text.rindex(".callees")]}.callee("{escaped(_place_text(place))}")'
+
+
+def _place_text(place: Place) -> str:
+    return place.name + (f"@{place.file}:{place.line}" if place.file else "")
+
+
 def _attach(target: Target, elf: Elf, place: Place, names: list[str]) -> Attach:
     is_return = names[-1] == "return"
     start = elf.file_offset(place.entry if is_return else place.pc)
@@ -116,8 +165,7 @@ def _attach(target: Target, elf: Elf, place: Place, names: list[str]) -> Attach:
 def _text(target: Target, place: Place, args: list[str | int]) -> str:
     if isinstance(args[0], int):
         return target.text(args)
-    where = f"@{place.file}:{place.line}" if place.file else ""
-    return target.text([place.name + where, *args[1:]])
+    return target.text([_place_text(place), *args[1:]])
 
 
 def _of_shape(places: list[Place], names: list[str]) -> list[Place]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
+from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, iter_children, transform, walk
 from pystap.probes.base import Context, Match
 from pystap.sema.fold import number
@@ -129,6 +130,7 @@ def _derive_group(work: Work, definition: ast.ProbeDef, group: list[Found], wher
     chains = [list(reversed(item.way.names)) for item in group for _ in item.names]
     body = _assemble(definition, first.way.aliases)
     _set_family_locals(match.context, body, everything=work.lists)
+    _set_guard(match.context, body)
     probe = DerivedProbe(match, definition, names[0], chains[0], body, names=names, chains=chains)
     probe.conditions = list(first.way.conditions)
     expander = TargetExpander(work, match.context, where)
@@ -213,6 +215,19 @@ def _set_family_locals(context: Context, body: ast.Block, everything: bool) -> N
         for name, value in offered.items()
         if name in read
     ]
+
+
+def _set_guard(context: Context, body: ast.Block) -> None:
+    """Leave a handler at once where its family says that the event does not count.
+
+    Such a family gives its contexts a method ``guard``.
+    """
+    guard: Callable[[Token], ast.Expr | None] = getattr(context, "guard", lambda _: None)
+    holds = guard(body.tok)
+    if holds is not None:
+        fails = ast.Unary(tok=body.tok, type="long", op="!", operand=holds)
+        leave = ast.Next(tok=body.tok)
+        body.body.insert(0, ast.If(tok=body.tok, cond=fails, then=leave, orelse=None))
 
 
 def _read_names(body: ast.Block) -> set[str]:
