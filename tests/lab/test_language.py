@@ -23,6 +23,7 @@ def lent(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # one start of the command is enough where it takes so long
         patch.setattr(language, "by_command", lambda case: str(case) == "basics:hello")
+        patch.setattr(language, "TIMEOUT", 300.0)
         wanted = [
             language.words_of(case, runtime)
             for case, runtime in language.selected(request)

@@ -16,5 +16,5 @@ def test_all_tracepoints_of_the_scheduler() -> None:
         probe timer.s(2) { exit() }
         probe end { println(hits > 0) }
     """
-    done = stap("-e", script, timeout=120)
+    done = stap("-e", script, timeout=300)
     assert (done.out, done.err, done.status) == ("1\n", "", 0)
