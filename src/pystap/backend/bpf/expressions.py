@@ -54,7 +54,7 @@ def _divide(s: Scope, e: ops.Arith, left: Value, right: Value) -> Value:
             raise_error(s, errors.DIVISION_BY_ZERO, e.pos)
     # BPF defines a division by 0, but LLVM does not.
     divisor = b.select(right.eq(0), b.const("i64", 1), right)
-    return left.sdiv(divisor) if e.op == "/" else left.srem(divisor)
+    return b.opaque(left.sdiv(divisor) if e.op == "/" else left.srem(divisor))
 
 
 def condition(s: Scope, expr: ops.Expr) -> Value:

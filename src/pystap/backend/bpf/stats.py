@@ -241,11 +241,7 @@ def _linear_bucket(s: Scope, spec: StatSpec, value: Value) -> Value:
     last = linear_buckets(spec.linear) - 1
     regular = (value - start) // step + 1
     bucket = b.select(value.slt(start), 0, regular)
-    # LLVM may know more of a sample than the verifier does of what became of the division, and
-    # drop the comparison, even behind a barrier: it must not know what this slot holds.
-    slot = b.alloca("i64")
-    b.store(bucket, slot, volatile=True)
-    bucket = b.load("i64", slot, volatile=True)
+    bucket = b.opaque(bucket)
     return b.barrier(b.select(bucket.ugt(last), last, bucket))
 
 

@@ -182,6 +182,7 @@ class FunctionBuilder:
         self.loops: list[Loop] = []
         self._head = head
         self._slots: list[str] = []
+        self._opaque: Value | None = None
         self._count = 0
 
     def __enter__(self) -> FunctionBuilder:
@@ -592,6 +593,17 @@ class FunctionBuilder:
         self.m.intrinsic(name, f"declare {value.ty} @{name}(i32, {value.ty})")
         number = self.m.next_barrier()
         return self._call(value.ty, "@" + name, f"i32 {number}, {value.ty} {value.text}")
+
+    def opaque(self, value: Value) -> Value:
+        """The same number, of which LLVM knows nothing at all.
+
+        Instruction selection sees through :meth:`barrier`.  Where it knows the range of a number
+        and a verifier does not, as after a division, it would drop the check the verifier needs.
+        """
+        if self._opaque is None:
+            self._opaque = self.alloca("i64")
+        self.store(value, self._opaque, volatile=True)
+        return self.load("i64", self._opaque, volatile=True)
 
 
 def _align(align: int | None) -> str:
