@@ -38,6 +38,7 @@ CASES = [
     ("function(0x7fffffff)", "", r"address 0x7fffffff is not in "),
     ('function("f").label("nowhere")', "", "no match"),
     ('mark("there")', "", r"no mark 'there' in .*program: .*it has: here"),
+    ('plt("nothing")', "", r"program does not call 'nothing' by its linkage table"),
     ('provider("ap").mark("*")', "", "no match"),
     ('function("f")', "println($lisp)", r"unable to find local 'lisp' \(alternatives: \$list\)"),
     ('function("f")', "println($list->z)", r"unable to find member 'z' for struct pair"),

@@ -45,11 +45,13 @@ _CODE: Final = (
     "statement(number)", "statement(number).nearest",
 )  # fmt: skip
 _MARKS: Final = ("mark(string)", "provider(string).mark(string)")
+_PLT: Final = ("plt", "plt.return", "plt(string)", "plt(string).return")
 _LIBRARY: Final = "library(string)."
+_IN_FILES: Final = (*_CODE, *_MARKS, *_PLT)
 _SHAPES: Final = tuple(
     f"{root}.{rest}"
     for root in _ROOTS
-    for rest in (*_EVENTS, *_CODE, *_MARKS, *(_LIBRARY + rest for rest in (*_CODE, *_MARKS)))
+    for rest in (*_EVENTS, *_IN_FILES, *(_LIBRARY + rest for rest in _IN_FILES))
 )
 
 
@@ -100,6 +102,7 @@ def _event_matches(
 
 def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     from pystap.probes.marks import mark_matches
+    from pystap.probes.plt import plt_matches
     from pystap.probes.user_functions import function_matches
 
     shape = found.shape.partition(".")[2]
@@ -107,13 +110,17 @@ def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> li
     shape = shape.removeprefix(_LIBRARY)
     kind = ".".join(part.partition("(")[0] for part in shape.split("."))
     args = [arg for arg in found.args[1 + in_library :] if arg is not None]
-    tok = next(c.tok for c in point.components[1 + in_library :] if c.arg is not None)
+    behind = point.components[1 + in_library :]
+    tok = next((c.tok for c in behind if c.arg is not None), behind[0].tok)
     lenient = isinstance(found.args[0], str) and has_wildcard(found.args[0])
     matches = []
     for target in _targets(found, in_library, point, env):
         if shape in _MARKS:
             provider, name = ("*", *args)[-2:]
             here = mark_matches(target, str(provider), str(name), lenient, env, tok)
+        elif shape in _PLT:
+            pattern = str(args[0]) if args else None
+            here = plt_matches(target, pattern, kind.endswith(".return"), lenient, tok)
         else:
             here = function_matches(target, kind, args, lenient, env, tok)
         if here and target.program.note:
@@ -175,7 +182,8 @@ def _texts(found: ShapeMatch, who: Arg, library: str = "") -> Callable[[Iterable
     names = [part.partition("(")[0] for part in found.shape.split(".")]
 
     def text(args: Iterable[str | int]) -> str:
-        given = iter(list(args)[-sum(arg is not None for arg in shaped) :])
+        wanted = sum(arg is not None for arg in shaped)
+        given = iter(list(args)[-wanted:])
         rest = [arg if arg is None else next(given) for arg in shaped]
         return point_text(names, [*first, *rest])
 

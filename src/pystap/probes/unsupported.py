@@ -22,7 +22,6 @@ _KERNEL: Final[dict[str, tuple[str, str | None]]] = {
     "lsm": ("security hooks", None),
 }
 _PROCESS: Final[dict[str, tuple[str, str | None]]] = {
-    "plt": ("probes on procedure linkage tables", 'use .function("NAME") of the library'),
     "syscall": ("system calls of one program", "use syscall.* and pid() or target()"),
     "data": ("hardware watchpoints", None),
 }
