@@ -90,9 +90,10 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> ProbeEnv:
     """A made-up kernel."""
     directory = tmp_path_factory.mktemp("kernel")
     btf = _write_btf(directory)
-    (directory / "kallsyms").write_text(_KALLSYMS)
-    (directory / "blacklist").write_text("0x1-0x2\tforbidden\n")
-    table = FunctionTable(str(directory / "kallsyms"), lambda: None, str(directory / "blacklist"))
+    files = tmp_path_factory.mktemp("files")
+    (files / "kallsyms").write_text(_KALLSYMS)
+    (files / "blacklist").write_text("0x1-0x2\tforbidden\n")
+    table = FunctionTable(str(files / "kallsyms"), lambda: None, str(files / "blacklist"))
     return ProbeEnv(btf=lambda: btf, diags=Diagnostics(), functions=table)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystap.diag.diagnostic import DiagnosticError
 from pystap.lang import ast
 from pystap.probes.base import Match, ProbeEnv
-from pystap.probes.shapes import has_wildcard, match_shapes
+from pystap.probes.shapes import ShapeMatch, match_shapes
 from pystap.probes.tracepoints import SHAPES, tracepoint_matches
 from pystap.probes.unsupported import refuse_unsupported
 from pystap.typing import Final
@@ -49,25 +50,35 @@ class Kernel:
     roots = ("kernel", "module", "kprobe")
 
     def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
-        """Tracepoints by name; functions of one shape together."""
+        """Tracepoints by name; functions of one shape together.
+
+        Where a wildcard stands for several shapes it is enough that one of them has a match.
+        """
         refuse_unsupported(point)
         matches: list[Match] = []
-        wild = any(has_wildcard(component.name) for component in point.components)
+        problems: list[DiagnosticError] = []
         for found in match_shapes(point, (*SHAPES, *_FUNCTIONS, *_NEED_DEBUGINFO)):
-            if found.shape in SHAPES:
-                matches += tracepoint_matches(found, point, env)
-                continue
-            from pystap.probes.kernel_functions import function_matches, missing_debuginfo
-
-            if found.shape in _FUNCTIONS:
-                matches += function_matches(found, point, env)
-            elif not wild:
-                raise missing_debuginfo(found, point)
+            try:
+                matches += _matches(found, point, env)
+            except DiagnosticError as error:
+                problems.append(error)
+        if problems and not matches:
+            raise problems[0]
         return matches
 
     def patterns(self) -> Iterable[str]:
         """The shapes that can be attached."""
         return (*SHAPES, *_FUNCTIONS)
+
+
+def _matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+    if found.shape in SHAPES:
+        return tracepoint_matches(found, point, env)
+    from pystap.probes.kernel_functions import function_matches, missing_debuginfo
+
+    if found.shape in _FUNCTIONS:
+        return function_matches(found, point, env)
+    raise missing_debuginfo(found, point)
 
 
 FAMILY: Final = Kernel()

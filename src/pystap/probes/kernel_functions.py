@@ -99,6 +99,8 @@ def _take_apart(found: ShapeMatch, point: ast.ProbePoint) -> _Asked:
         "return" in names, "exported" in names, _maxactive(names, args, point),
         point.components[min(at, len(point.components) - 1)].tok,
     )  # fmt: skip
+    if asked.wanted == "" or ("module" in names and not module):
+        raise bad_point("a function or module with an empty name", asked.tok)
     if names[0] == "kprobe":
         for arg in (asked.module, asked.wanted):
             if isinstance(arg, str) and has_wildcard(arg):
