@@ -130,3 +130,33 @@ def test_no_handler_runs_after_an_error(hammer: str) -> None:
     done = inprocess.stap("-e", script, "-c", f"{hammer} 100000000")
     assert (done.status, done.out) == (1, "1\n1\n"), done.err
     assert "ERROR: enough near identifier 'error' at <input>:1:" in done.err
+
+
+# ---- interrupts within handlers
+
+TICKS = (
+    "global n, last probe hit { for (i = 0; i < 300; i++) n += slowly() } "
+    'probe kernel.trace("local_timer_entry") { last = sprint(cpu()) . "x" } '
+    'probe end { printf("n %d\\n", n) println(last != "") }'
+)
+
+
+def interrupted(hammer: str, *options: str) -> inprocess.Done:
+    """A session in which the timer's interrupt comes while a handler is at work."""
+    words = ["-DMAXSKIPPED=3", "-DSTP_NO_OVERLOAD", *options, "-E", ALIASES, "-e", TICKS]
+    return inprocess.stap(*words, "-c", f"{hammer} 3000", timeout=120)
+
+
+def test_a_handler_in_a_handler_is_skipped_but_does_not_end_the_session(hammer: str) -> None:
+    done = interrupted(hammer, "-t")
+    assert (done.status, done.out) == (0, f"n {2 * 3000 * 300}\n1\n"), done.err
+    found = re.search(r"WARNING: Skipped due to reentrancy: (\d+)\n", done.err)
+    assert found, done.err
+    assert int(found[1]) > 3
+
+
+def test_without_interruptions_it_ends_the_session(hammer: str) -> None:
+    done = interrupted(hammer, "-DINTERRUPTIBLE=0", "-DMAXACTION=10000")
+    assert done.status == 1
+    assert "ERROR: Skipped too many probes, check MAXSKIPPED" in done.err
+    assert "lock timeout" not in done.err
