@@ -113,10 +113,14 @@ class Family(Protocol):
 
 
 class NoContext:
-    """Context of probes without variables; ``kind`` keeps handlers of unlike probes apart."""
+    """Context of probes without variables; ``kind`` keeps handlers of unlike probes apart.
 
-    def __init__(self, kind: str = "") -> None:
+    ``registers`` tells whether some code was interrupted whose registers can be read.
+    """
+
+    def __init__(self, kind: str = "", registers: bool = False) -> None:
         self.share_key: object = ("none", kind)
+        self.registers = registers
 
     def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
         """The same whatever is used: there is nothing to use."""
@@ -133,6 +137,12 @@ class NoContext:
     def locals(self) -> dict[str, ast.Expr]:
         """None."""
         return {}
+
+
+def has_registers(context: Context | None) -> bool:
+    """Whether ``@uregister`` and ``@kregister`` mean something; contexts that do not say so have
+    registers."""
+    return context is not None and bool(getattr(context, "registers", True))
 
 
 def unknown_variable(var: ast.TargetVar, known: Sequence[str]) -> Exception:

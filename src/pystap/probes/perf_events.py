@@ -80,7 +80,7 @@ class PerfEvents:
                 raise bad_point(f"{point.text()}: {problem}", point.tok)
             if not problem:
                 attach = PerfEvent(kind, config, period, hz)
-                matches.append(Match([(shape.text(), attach)], NoContext("perf")))
+                matches.append(Match([(shape.text(), attach)], NoContext("perf", registers=True)))
         return matches
 
     def patterns(self) -> Iterable[str]:

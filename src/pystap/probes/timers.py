@@ -58,7 +58,7 @@ class Timers:
 def _match(found: ShapeMatch, point: ast.ProbePoint) -> Match:
     attach = _attach(found, point)
     kind = "profile" if isinstance(attach, Profile) else "timer"
-    return Match([(found.text(), attach)], NoContext(kind))
+    return Match([(found.text(), attach)], NoContext(kind, registers=kind == "profile"))
 
 
 def _attach(found: ShapeMatch, point: ast.ProbePoint) -> Attach:

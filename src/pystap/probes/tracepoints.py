@@ -90,6 +90,8 @@ def _systems() -> dict[str, str] | None:
 class TracepointContext:
     """Arguments of one tracepoint by name (``numbered``: $arg1 ...), and what it is called."""
 
+    registers = False
+
     def __init__(self, tracepoint: Tracepoint, system: str, numbered: bool) -> None:
         self.share_key: object = ("tracepoint", tracepoint.btf.name, tracepoint.name, numbered)
         self._tracepoint = tracepoint

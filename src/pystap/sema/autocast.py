@@ -217,6 +217,10 @@ def _report_left(work: Work, owner: _Owner) -> None:
 
 
 def _refuse(work: Work, node: ast.Autocast) -> None:
+    if not node.components:
+        message = "cannot take the address of a script value"
+        work.error(message, node.tok, hint="'&' is for target variables: &$x->y")
+        return
     if isinstance(node.operand, ast.Name) and isinstance(node.components[0], ast.Subscript):
         work.error("array locals not supported, missing global declaration?", node.operand.tok)
         return

@@ -75,14 +75,19 @@ def find_type(
     if own is not None and type_id is not None:
         return NamedType(own, type_id, stars, "user")
     tried = [] if own is None else ["the program"]
+    missing: list[str] = []
     for place in (module or "kernel").split(":"):
         space: Space = "user" if "/" in place and "<" not in place else "kernel"
         btf = _program_types(place, env, tok) if space == "user" else _btf_of(place, env)
         type_id = None if btf is None else _find(btf, words)
         if btf is not None and type_id is not None:
             return NamedType(btf, type_id, stars, space)
+        elif btf is None:
+            missing.append(place)
         tried.append(place or "kernel")
     hint = _near_types(words, env)
+    if missing:
+        hint = f"nothing tells the types of {', '.join(missing)}: is it loaded?"
     raise _error(f"unable to find type '{name}' in {', '.join(tried)}", tok, hint)
 
 

@@ -12,6 +12,7 @@ from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, rewrite_children, walk
+from pystap.probes.base import has_registers
 from pystap.probes.core import CoreContext, CoreLoad
 from pystap.sema.fold import fold_expr, null, number
 from pystap.typing import TYPE_CHECKING, Any, Final
@@ -292,6 +293,8 @@ class TargetExpander:
         index = fold_expr(node.args[0])
         if not isinstance(index, ast.Number) or not 0 <= index.value < 128:
             raise _error(f"@{node.name} takes a literal DWARF register number", node.tok)
+        if not has_registers(self._context):
+            raise _error("cannot access CPU registers in this context", node.tok)
         if node.name == "kregister":
             self._need_guru(node)
         return CoreContext(tok=node.tok, type="long", kind="reg", index=index.value)

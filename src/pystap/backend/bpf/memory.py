@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pystap.backend.bpf import emit, helpers
 from pystap.backend.bpf.errors import raise_error
+from pystap.backend.bpf.facts import CompileError
 from pystap.backend.bpf.faulting import read_memory
 from pystap.ir import errors, ops
 from pystap.typing import TYPE_CHECKING, Final
@@ -47,6 +48,9 @@ def _load(s: Scope, e: ops.Load) -> Value:
 
 @emit.emits_statement(ops.Store)
 def _store(s: Scope, e: ops.Store) -> None:
+    if e.space == "kernel":
+        where = s.u.module.positions[e.pos].text() if e.pos >= 0 else ""
+        raise CompileError(f"the bpf runtime cannot write to the kernel's memory: {where}")
     address, value = emit.long(s, e.addr), emit.long(s, e.value)
     write(s, e.space, address, e.size, value, e.pos)
 

@@ -253,7 +253,9 @@ def _what(expr: ast.Expr) -> str:
         case ast.AtOp():
             return f"@{expr.name}"
         case ast.EmbeddedExpr():
-            return "embedded C"
+            return (
+                f"@const({expr.code.strip(' ()')})" if expr.tok.text == "@const" else "embedded C"
+            )
         case ast.TargetVar():
             return f"'{expr.name}'"
         case ast.Histogram():
