@@ -101,8 +101,6 @@ def _event_matches(
 
 
 def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
-    from pystap.probes.marks import mark_matches
-    from pystap.probes.plt import plt_matches
     from pystap.probes.user_functions import function_matches
 
     shape = found.shape.partition(".")[2]
@@ -116,9 +114,13 @@ def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> li
     matches = []
     for target in _targets(found, in_library, point, env):
         if shape in _MARKS:
+            from pystap.probes.marks import mark_matches
+
             provider, name = ("*", *args)[-2:]
             here = mark_matches(target, str(provider), str(name), lenient, env, tok)
         elif shape in _PLT:
+            from pystap.probes.plt import plt_matches
+
             pattern = str(args[0]) if args else None
             here = plt_matches(target, pattern, kind.endswith(".return"), lenient, tok)
         else:

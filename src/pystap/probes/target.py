@@ -126,7 +126,7 @@ def member_of(place: Place, name: str, tok: Token) -> Place:
         return _in_registers(place, type_id, bit_offset, bit_size, name, tok)
     if not bit_size:
         return Place(_plus(place.expr, bit_offset // 8, tok), btf, type_id, place.space, True)
-    unit, offset = _bitfield_unit(bit_offset, bit_size, btf.sizeof(type_id))
+    unit, offset = _bitfield_unit(bit_offset, bit_size, size_of(btf, type_id, tok))
     addr = _plus(place.expr, unit, tok)
     return Place(addr, btf, type_id, place.space, True, 0, offset, bit_size)
 
@@ -319,7 +319,7 @@ def _in_registers(
     """A member of an object that is held in registers."""
     btf = place.btf
     index, shift = divmod(bit_offset, 64)
-    size = bit_size or 8 * btf.sizeof(type_id)
+    size = bit_size or 8 * size_of(btf, type_id, tok)
     word = place.words[index] if index < len(place.words) else None
     if word is None or (shift and shift + size > 64):
         raise error(f"'{name}' is not in a register that can be read", tok)

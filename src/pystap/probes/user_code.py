@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 from pystap.debuginfo import btftypes as t
 from pystap.debuginfo import dwarfconst as c
+from pystap.debuginfo.btf import BtfError
 from pystap.debuginfo.dwarf import Op
 from pystap.debuginfo.dwarfscopes import frame_base, globals_of, parameters, variables_at
 from pystap.debuginfo.libdw import DwarfError
@@ -66,13 +67,23 @@ class CodeContext:
     def variables(self) -> list[tuple[str, str]]:
         """Parameters and locals that can be had here, with their C types."""
         found = []
-        for name, die in self._visible().items():
-            if self._has_value(die):
-                found.append((f"${name}", listing_name(self.types, self.types.id_of(die.type()))))
+        try:
+            for name, die in self._visible().items():
+                if self._has_value(die):
+                    kind = listing_name(self.types, self.types.id_of(die.type()))
+                    found.append((f"${name}", kind))
+        except (DwarfError, BtfError):
+            return []  # damaged: nothing can be had
         return found
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """A variable, an enumerator, or one of the ``$$`` texts."""
+        try:
+            return self._resolve(var)
+        except (DwarfError, BtfError) as problem:
+            raise error(str(problem), var.tok) from None
+
+    def _resolve(self, var: ast.TargetVar) -> ast.Expr:
         if var.name.startswith("$$"):
             return self._text(var)
         name = var.name[1:]
@@ -90,6 +101,12 @@ class CodeContext:
         """
         if node.module and os.path.realpath(node.module) != os.path.realpath(self.info.path):
             raise error(f"variables of {node.module} can be had in its own probes only", node.tok)
+        try:
+            return self._global(node)
+        except (DwarfError, BtfError) as problem:
+            raise error(str(problem), node.tok) from None
+
+    def _global(self, node: ast.AtVar) -> ast.Expr:
         name, _, unit = node.target.partition("@")
         die = None if unit else self._visible().get(name)
         if die is None:
@@ -301,7 +318,7 @@ class ReturnContext(CodeContext):
         known = {die.name for die in parameters(self.place.function)}
         return found + [(n, k) for n, k in self._entry.variables() if n[1:] in known]
 
-    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+    def _resolve(self, var: ast.TargetVar) -> ast.Expr:
         """The result; everything else as it was at the entry."""
         if var.name == "$return":
             place = self._result(var.tok)

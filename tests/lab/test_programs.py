@@ -1,0 +1,33 @@
+"""Probes in programs on other kernels: what their verifiers say, and reads that must wait."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datadriven import Case, load_cases
+from userland import test_programs
+
+pytestmark = pytest.mark.lab
+
+DATA = Path(test_programs.__file__).parent / "data"
+CASES = [
+    case
+    for case in load_cases(DATA)
+    if str(case)
+    in (
+        "variables:structures",
+        "variables:objects_by_value",
+        "places:returns",
+        "places:callees",
+        "marks:arguments",
+        "marks:semaphores",
+        "memory:never_touched_before",
+    )
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_prints_what_the_program_knows(case: Case, tmp_path: Path) -> None:
+    test_programs.test_prints_what_the_program_knows(case, "-O2 -gdwarf-5 -pie", tmp_path)
