@@ -191,3 +191,56 @@ def test_allocation(tmp_path: Path) -> None:
     """
     done = run(tmp_path, "open(__file__).read()", "-e", script)
     assert done.out.splitlines() == ["cache 1", "free 1", "kfree 1", "kmalloc 1", "0"]
+
+
+def test_signals_and_processes(tmp_path: Path) -> None:
+    program = """
+import os, signal
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGHUP])
+os.kill(os.getpid(), signal.SIGUSR2)
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+try:
+    signal.signal(signal.SIGKILL, signal.SIG_IGN)
+except OSError:
+    pass
+"""
+    script = """
+    global started, ticks
+    probe signal.do_action {
+      if (pid() == target() && sig_name == "SIGUSR2" && sigact_addr)
+        println(name, " ", sig, " ", sa_handler)
+    }
+    probe signal.do_action.return {
+      if (pid() == target() && $sig == 9) println(name, " ", retstr)
+    }
+    probe signal.procmask {
+      if (pid() == target() && isinstr(sigset, "SIGUSR1")) println(name, " ", how, " ", sigset)
+    }
+    probe signal.checkperm {
+      if (pid() == target()) println(name, " ", sig_name, " ", sig_pid == target(), " ", si_code)
+    }
+    probe signal.checkperm.return { if (pid() == target()) println(name, " ", retstr) }
+    probe kprocess.start { if (ppid() == target()) started++ }
+    probe scheduler.tick { ticks++ }
+    probe end { println(started, " ", ticks > 0) }
+    """
+    done = run(tmp_path, program, "-e", script)
+    assert done.err == ""
+    lines = done.out.splitlines()
+    assert lines[0] == "signal.do_action 12 1"
+    blocked = lines[1].split(" ", 2)
+    assert blocked[:2] == ["signal.procmask", "0"]
+    assert "SIGHUP" in blocked[2]
+    assert lines[2:] == [
+        "signal.checkperm SIGUSR2 1 SI_USER",
+        "signal.checkperm 0",
+        f"signal.procmask 1 {lines[4].split(' ', 2)[2]}",
+        "signal.do_action -22 (EINVAL)",
+        "3 1",
+    ]

@@ -52,6 +52,7 @@ def list_points(
     tree = parse(Source("<input>", text), environment, problems, tapset.macros)
     work = _work(tapset, env, options, problems)
     work.lists = True
+    env.has_feature = None  # what there is to be probed is listed, even where nothing can be
     for each in (*files, tree):
         declare_file(work, each)
     work.pending = [item for item in tree.items if isinstance(item, ast.ProbeDef)]
