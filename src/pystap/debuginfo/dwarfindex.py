@@ -10,11 +10,12 @@ on disk under the file's build id.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator
 
 from pystap.debuginfo import dwarfconst as c
-from pystap.debuginfo.elf import Elf
+from pystap.debuginfo.elf import SHT_NOBITS, Elf
 from pystap.typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Names:
 
     def __init__(self, dwarf: Dwarf, build_id: str = "", cache: str = "") -> None:
         self._dwarf = dwarf
-        self._sections: dict[str, bytes] | None = None
-        self._bytes: bytes | None = None
+        self._sections: dict[str, _Contents] | None = None
+        self._bytes: _Contents | None = None
         self._tables: dict[str, _Table] = {"function": {}, "variable": {}, "type": {}}
         self._complete = False
         self._dirty = False
@@ -193,13 +194,13 @@ class Names:
             return None
         text = name.encode("latin-1") + b"\0"
         info, strings = sections[".debug_info"], sections[".debug_str"]
-        most = max(_MOST_SEARCHED // (len(info) + 1), 2)
-        places = _positions(strings, text, most + 1)
+        most = max(_MOST_SEARCHED // (info.size + 1), 2)
+        places = strings.positions(text, most + 1)
         if len(places) > most:
             return None
-        hits = set(_positions(info, text, len(info)))
+        hits = set(info.positions(text))
         for place in places:
-            hits.update(_positions(info, place.to_bytes(4, "little"), len(info)))
+            hits.update(info.positions(place.to_bytes(4, "little")))
         return self._units_at(hits)
 
     def _referring(self, offsets: Iterable[int]) -> list[Unit]:
@@ -207,10 +208,10 @@ class Names:
         info = self._info()
         hits: set[int] = set()
         for offset in offsets:
-            hits.update(_positions(info, offset.to_bytes(4, "little"), len(info)))
+            hits.update(info.positions(offset.to_bytes(4, "little")))
         return self._units_at(hits)
 
-    def _info(self) -> bytes:
+    def _info(self) -> _Contents:
         """The bytes of ``.debug_info``."""
         sections = self._read_sections()
         if sections is not None:
@@ -228,13 +229,13 @@ class Names:
         indexes = {bisect_right(starts, hit) - 1 for hit in hits}
         return [units[index] for index in sorted(indexes) if index >= 0]
 
-    def _read_sections(self) -> dict[str, bytes] | None:
+    def _read_sections(self) -> dict[str, _Contents] | None:
         """The sections a name is searched in; None when names are not to be found there."""
         if self._sections is None:
             self._sections = self._searchable() or {}
         return self._sections or None
 
-    def _searchable(self) -> dict[str, bytes] | None:
+    def _searchable(self) -> dict[str, _Contents] | None:
         if self._dwarf.alternate is not None:
             return None
         with Elf(self._dwarf.path) as elf:
@@ -244,13 +245,41 @@ class Names:
             return {name: _contents(elf, name) for name in (".debug_info", ".debug_str")}
 
 
-def _contents(elf: Elf, name: str) -> bytes:
-    """A section's bytes; none if it does not exist."""
+class _Contents:
+    """The bytes of a section, in memory or as part of a mapped file."""
+
+    __slots__ = ("_data", "_start", "size")
+
+    def __init__(self, data: bytes | mmap.mmap, start: int, size: int) -> None:
+        self._data = data
+        self._start = start
+        self.size = size
+
+    def positions(self, needle: bytes, most: int = 1 << 62) -> list[int]:
+        """Where some bytes are, at most so many places."""
+        start, end = self._start, self._start + self.size
+        found: list[int] = []
+        at = self._data.find(needle, start, end)
+        while at >= 0 and len(found) < most:
+            found.append(at - start)
+            at = self._data.find(needle, at + 1, end)
+        return found
+
+
+def _contents(elf: Elf, name: str) -> _Contents:
+    """A section's bytes; none if it does not exist.
+
+    Those of large programs have hundreds of megabytes: they are not copied.
+    """
     section = elf.section(name)
-    if section is None:
-        return b""
-    raw = elf.section_bytes(section)
-    return _uncompressed(raw) if section.flags & _SHF_COMPRESSED else raw
+    if section is None or section.kind == SHT_NOBITS:
+        return _Contents(b"", 0, 0)
+    if section.flags & _SHF_COMPRESSED:
+        raw = _uncompressed(elf.section_bytes(section))
+        return _Contents(raw, 0, len(raw))
+    with open(elf.path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return _Contents(mapped, section.offset, section.size)
 
 
 def _enter(tables: dict[str, _Table], unit: Unit, shared: bool) -> None:
@@ -295,15 +324,6 @@ def _inlined_below(die: Die, origin: int) -> Iterator[Die]:
 def _is_defined(die: Die) -> bool:
     """Whether a function has code, or is there to be inlined."""
     return not die.flag(c.AT_DECLARATION) or die.entry_pc() is not None
-
-
-def _positions(data: bytes, needle: bytes, most: int) -> list[int]:
-    found: list[int] = []
-    at = data.find(needle)
-    while at >= 0 and len(found) < most:
-        found.append(at)
-        at = data.find(needle, at + 1)
-    return found
 
 
 def _uncompressed(raw: bytes) -> bytes:
