@@ -131,6 +131,8 @@ def _leave(place: Place) -> Node:
     way = node("stmt", rng.choice(ways))
     if str(way) == "return" and place.function is not None and place.function.result != NOTHING:
         way = node("stmt", "return ", expression(place, place.function.result, 2))
+    elif str(way) == "return":
+        way = node("stmt", "return;")  # or what follows would be its value
     if place.chance(0.05):
         way = node("stmt", rng.choice(("exit()", "abort()")))
     return _under_condition(place, way)

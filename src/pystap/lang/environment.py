@@ -68,6 +68,18 @@ class Environment:
         self.args = list(args)
         self.used_args: set[int] = set()
 
+    def current(self) -> Environment:
+        """For files in today's language whatever version scripts are to speak; what conditions
+        see of that version stays."""
+        today = _version(LANGUAGE_VERSION)
+        if self.version == today:
+            return self
+        from copy import copy
+
+        made = copy(self)
+        made.version = today
+        return made
+
     def use_all_args(self) -> None:
         """Note that the script looks at its arguments as a whole (``argc``, ``argv``)."""
         self.used_args.update(range(1, len(self.args) + 1))

@@ -36,6 +36,7 @@ class Tapset:
         cache_dir: str | None = None,
     ) -> None:
         self._env = env
+        self._own = own
         self._diags = diags
         self._loaded: dict[int, ast.File] = {}
         self._early_macros: MacroLibrary | None = None
@@ -95,7 +96,10 @@ class Tapset:
         from pystap.lang.parser import parse
 
         problems = Diagnostics()
-        tree = parse(source, self._env, problems, macros)
+        # Our own files speak the language of today, however old the script's is.
+        ours = source.name.startswith(os.path.join(self._own, ""))
+        env = self._env.current() if ours else self._env
+        tree = parse(source, env, problems, macros)
         faults = [d for d in problems.errors if d.severity == "parse error"]
         if not faults:  # being empty, after preprocessing at least, is none
             for warning in problems.warnings:
