@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from pystap.backend.bpf.artifact import Artifact, GlobalInfo, MapSpec
 from pystap.output.hits import Times, hit_report, merge, times_of
 from pystap.session import memory
 from pystap.session.memory import OutOfBounds, check_memory
+from stap import STAP
 
 TO_STDOUT = "-DSTP_FORCE_STDOUT_TTY"
 TIMES = r"(\d+)min/(\d+)avg/(\d+)max, variance: \d+"
@@ -56,6 +58,15 @@ def test_output_that_is_no_terminal_holds_no_report() -> None:
     done = inprocess.stap("-t", "-e", 'probe oneshot { println("out") }')
     assert done.out == "out\n"
     assert done.err.startswith("----- probe hit report: \nbegin, (<input>:1:1), hits: 1, ")
+
+
+def test_a_full_disk_is_told() -> None:
+    words = [STAP, "-t", TO_STDOUT, "-e", "probe oneshot { x = 1 }"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert b"ERROR: cannot write to standard output: No space left on device\n" in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_only_hits_are_counted() -> None:

@@ -26,7 +26,10 @@ _STDERR = 2
 def print_report(artifact: Artifact, loaded: Loaded, fd: int, armed_in: int) -> None:
     """Write the report to ``fd``, where the script's output went, if that is a terminal or
     STP_FORCE_STDOUT_TTY says so; otherwise to standard error, so that a file or pipe holds the
-    output alone.  ``armed_in`` are the nanoseconds that loading and attaching took."""
+    output alone.  ``armed_in`` are the nanoseconds that loading and attaching took.
+
+    Raises :class:`~pystap.output.consumer.OutputError`.
+    """
     unit = artifact.timing
     rate = loaded.control[CONTROL_CYCLES_PER_US]
     times = [_times(loaded, index) for index in range(len(artifact.probes))]
@@ -36,9 +39,17 @@ def print_report(artifact: Artifact, loaded: Loaded, fd: int, armed_in: int) -> 
         start = start.scaled(rate, 1000)
     text = hit_report(artifact.probes, times, unit, start, _contention(artifact, loaded))
     shown = artifact.force_tty or os.isatty(fd)
-    data = text.encode("latin-1", "replace")
-    while data:
-        data = data[os.write(fd if shown else _STDERR, data) :]
+    _write(fd if shown else _STDERR, text.encode("latin-1", "replace"))
+
+
+def _write(fd: int, data: bytes) -> None:
+    from pystap.output.consumer import OutputError
+
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError as error:
+        raise OutputError(error.errno or 0) from error
 
 
 def _times(loaded: Loaded, index: int) -> Times:
