@@ -8,6 +8,8 @@ kernel's name.  Beyond its own assertions a test fails when the kernel complains
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from . import kernels
@@ -15,7 +17,6 @@ from .boot import Boot
 from .guest import Guest
 
 _KERNEL = pytest.StashKey[str]()
-_NODE = pytest.StashKey[str]()  # as the other pytest has it; pytest-xdist appends to that of here
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,15 +32,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the part of this side; keep the tests of a kernel in one worker of pytest-xdist."""
+    """Take the part of this side."""
     config.addinivalue_line("markers", "lab: run this test on the kernels of the lab")
     directory = config.getoption("lab_directory")
     if directory is not None:
         config.pluginmanager.register(Guest(config, directory))
         return
     config.pluginmanager.register(Host(config))
-    if config.getoption("dist", None) == "load":
-        config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a kernel in one worker of pytest-xdist; share out others one by one."""
+    if config.getoption("dist") != "load" or "not lab" in config.getoption("markexpr"):
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    names = config.getoption("lab_kernel") or kernels.DEFAULT
+    ids = sorted(map(_id, names), key=len, reverse=True)  # 6.12 is not 6.1
+
+    class ByKernel(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return next((one for one in ids if one in nodeid), nodeid)
+
+    return ByKernel(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,7 +65,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     guest = metafunc.config.getoption("lab_guest")
     names = [guest] if guest else metafunc.config.getoption("lab_kernel") or kernels.DEFAULT
     metafunc.fixturenames.append("lab_kernel")
-    metafunc.parametrize("lab_kernel", names, scope="session")
+    metafunc.parametrize("lab_kernel", names, ids=_id, scope="session")
+
+
+def _id(kernel: str) -> str:
+    """What tells a kernel's tests in names."""
+    return f"@{kernel}"
 
 
 class Host:
@@ -61,14 +82,12 @@ class Host:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Note which tests are of the lab, before pytest-xdist renames those of a group."""
+        """Note which tests are of the lab."""
         for item in items:
             if item.get_closest_marker("lab") is not None:
                 assert isinstance(item, pytest.Function)
                 kernel = str(item.callspec.params["lab_kernel"])
                 item.stash[_KERNEL] = kernel
-                item.stash[_NODE] = item.nodeid
-                item.add_marker(pytest.mark.xdist_group(f"lab-{kernel}"))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -78,8 +97,8 @@ class Host:
             return None
         boot = self._boots.get(kernel) or self._boot(kernel, item.session.items)
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in boot.take(item.stash[_NODE], item):
-            report.nodeid, report.location = item.nodeid, item.location
+        for report in boot.take(item.nodeid, item):
+            report.location = item.location
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
@@ -90,6 +109,6 @@ class Host:
             boot.close()
 
     def _boot(self, kernel: str, items: list[pytest.Item]) -> Boot:
-        nodes = [i.stash[_NODE] for i in items if i.stash.get(_KERNEL, None) == kernel]
+        nodes = [i.nodeid for i in items if i.stash.get(_KERNEL, None) == kernel]
         self._boots[kernel] = Boot(self._config, kernel, nodes)
         return self._boots[kernel]

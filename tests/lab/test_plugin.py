@@ -60,19 +60,19 @@ def test_every_test_has_its_own_result(tmp_path: Path) -> None:
     name = "test_given.py::"
     assert {
         f"PASSED {name}test_outside",
-        f"PASSED {name}test_parameter[6.1-1]",
-        f"FAILED {name}test_parameter[6.1-2]",
-        f"PASSED {name}TestMore::test_inside[6.1]",
-        f"ERROR {name}TestMore::test_complaint[6.1]",
-        f"FAILED {name}TestMore::test_deadly[6.1]",
-        f"FAILED {name}TestMore::test_too_late[6.1]",
+        f"PASSED {name}test_parameter[@6.1-1]",
+        f"FAILED {name}test_parameter[@6.1-2]",
+        f"PASSED {name}TestMore::test_inside[@6.1]",
+        f"ERROR {name}TestMore::test_complaint[@6.1]",
+        f"FAILED {name}TestMore::test_deadly[@6.1]",
+        f"FAILED {name}TestMore::test_too_late[@6.1]",
     } <= lines, done.stdout
     assert "SKIPPED [1] test_given.py" in done.stdout
     for text in (
         "WARNING: CPU: 0 PID: 1 at test_complaint",
         "the machine did not survive this test",
         "Kernel panic - not syncing: sysrq triggered crash",
-        f"the machine had ended when it ran {name}TestMore::test_deadly[6.1]",
+        f"the machine had ended when it ran {name}TestMore::test_deadly[@6.1]",
     ):
         assert text in done.stdout
 
@@ -80,7 +80,7 @@ def test_every_test_has_its_own_result(tmp_path: Path) -> None:
 def test_each_kernel_has_its_tests(tmp_path: Path) -> None:
     done = run(tmp_path, "--collect-only", "-q", "-k", "inside")
     names = [line for line in done.stdout.splitlines() if "::" in line]
-    assert names == [f"test_given.py::TestMore::test_inside[{kernel}]" for kernel in DEFAULT]
+    assert names == [f"test_given.py::TestMore::test_inside[@{kernel}]" for kernel in DEFAULT]
 
 
 def test_kernel_that_is_none_is_a_failure(tmp_path: Path) -> None:
