@@ -46,6 +46,9 @@ def _lines(front: Front, what: str) -> list[str]:
     ]
     if front.diags.errors:
         return []
-    return listing.list_points(
+    lines = listing.list_points(
         what, files, front.tapset, front.environment, front.probe_env, options, front.diags
     )
+    if front.probe_env.debug is not None:
+        front.probe_env.debug.save()
+    return lines
