@@ -156,6 +156,19 @@ def test_index_answers_as_the_file(tmp_path: Path) -> None:
     assert names.function_names() == ["f", "main"]
 
 
+def test_index_of_a_file_that_changed(tmp_path: Path) -> None:
+    flags = "-g -Wl,--build-id=0x0123456789abcdef"
+    found = []
+    for source in (SOURCE, INLINED + SOURCE):
+        files = DebugFiles(str(tmp_path / "cache"))
+        names = files.of(str(build(source, tmp_path, flags))).names
+        [function] = names.functions("f")
+        found.append((function.name, function.offset))
+        files.save()
+    assert [name for name, _ in found] == ["f", "f"]
+    assert found[0] != found[1]
+
+
 # --- servers ------------------------------------------------------------------------------------
 
 

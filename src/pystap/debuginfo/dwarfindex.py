@@ -116,7 +116,7 @@ class Names:
         try:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             with open(temporary, "wb") as file:
-                marshal.dump((_FORMAT, self._complete, self._tables), file)
+                marshal.dump((self._stamp(), self._complete, self._tables), file)
             os.replace(temporary, self._path)
         except OSError:
             return
@@ -131,11 +131,16 @@ class Names:
             with open(self._path, "rb") as file:
                 if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):
                     return
-                form, complete, tables = marshal.load(file)
+                stamp, complete, tables = marshal.load(file)
         except (OSError, EOFError, ValueError, TypeError):
             return
-        if form == _FORMAT:
+        if stamp == self._stamp():
             self._complete, self._tables = complete, tables
+
+    def _stamp(self) -> tuple[int, int, int]:
+        """What the numbers hold for: tools change files without changing their build ids."""
+        info = os.stat(self._dwarf.path)
+        return _FORMAT, info.st_size, info.st_mtime_ns
 
     def _find(self, kind: Kind, name: str) -> list[Die]:
         table = self._tables[kind]
