@@ -159,7 +159,7 @@ def test_index_answers_as_the_file(tmp_path: Path) -> None:
 def test_index_of_a_file_that_changed(tmp_path: Path) -> None:
     flags = "-g -Wl,--build-id=0x0123456789abcdef"
     found = []
-    for source in (SOURCE, INLINED + SOURCE):
+    for source in (SOURCE, SOURCE + INLINED):
         files = DebugFiles(str(tmp_path / "cache"))
         names = files.of(str(build(source, tmp_path, flags))).names
         [function] = names.functions("f")
