@@ -24,6 +24,8 @@ def test_defaults() -> None:
     assert (limits.maxtrylock, limits.trylockdelay) == (100, 10)
     assert (limits.hist_width, limits.hist_elision) == (50, 2)
     assert limits.time_limits
+    assert (limits.overload_interval, limits.overload_threshold) == (10**9, 5 * 10**8)
+    assert (limits.timing, limits.interruptible, limits.maxmemory) == ("", True, 0)
     assert not limits.suppress_handler_errors
 
 
@@ -41,10 +43,19 @@ def test_defaults() -> None:
         ("MAXNESTING", "4", "maxnesting", 4),
         ("HIST_WIDTH", "20", "hist_width", 20),
         ("HIST_ELISION", "-1", "hist_elision", -1),
+        ("HIST_ELISION", "-9", "hist_elision", -9),
         ("MAXERRORS", "", "maxerrors", 1),
+        ("STP_OVERLOAD_INTERVAL", "5000LL", "overload_interval", 5000),
+        ("STP_OVERLOAD_THRESHOLD", "0x10ul", "overload_threshold", 16),
+        ("STP_MAXMEMORY", "1000", "maxmemory", 1000),
+        ("STP_NO_OVERLOAD", "1", "overload_interval", 0),
+        ("STP_ALIBI", "1", "timing", "hits"),
+        ("STP_TIMING_NSECS", "1", "timing", ""),
+        ("STP_FORCE_STDOUT_TTY", "1", "force_tty", True),
+        ("INTERRUPTIBLE", "0", "interruptible", False),
     ],
 )
-def test_number(name: str, text: str, attribute: str, value: int) -> None:
+def test_number(name: str, text: str, attribute: str, value: object) -> None:
     assert getattr(limits_of(options(**{name: text})), attribute) == value
 
 
@@ -87,3 +98,17 @@ def test_switches_and_unknown_names() -> None:
 def test_bad_value(name: str, text: str, message: str) -> None:
     with pytest.raises(DiagnosticError, match=f"^{message}$"):
         limits_of(options(**{name: text}))
+
+
+def test_the_report_is_of_cycles_unless_told_otherwise() -> None:
+    timed = options()
+    timed.timing = True
+    assert limits_of(timed).timing == "cycles"
+    timed.defines = {"STP_TIMING_NSECS": "1"}
+    assert limits_of(timed).timing == "nsecs"
+
+
+def test_no_time_limits_is_no_overload_either() -> None:
+    unlimited = options()
+    unlimited.suppress_time_limits = True
+    assert limits_of(unlimited).overload_interval == 0
