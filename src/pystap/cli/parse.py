@@ -290,6 +290,16 @@ def _runtime(options: Options, value: str) -> None:
     options.runtime = value
 
 
+def _compatible(options: Options, value: str) -> None:
+    from pystap.lang.conditions import version_compare
+    from pystap.lang.environment import LANGUAGE_VERSION
+
+    if version_compare(value, LANGUAGE_VERSION) > 0:
+        ours = f"systemtap version {LANGUAGE_VERSION}"
+        raise UsageError(f"{ours} cannot be compatible with future version {value}")
+    options.compatible = value
+
+
 def _time_limits(options: Options, _value: str) -> None:
     if not options.guru:
         raise UsageError("--suppress-time-limits needs guru mode: give -g before it.")
@@ -354,7 +364,7 @@ _LONG_ACTIONS: dict[str, Callable[[Options, str], None]] = {
     "skip-badvars": _flag("skip_badvars"),
     "suppress-handler-errors": _flag("suppress_handler_errors"),
     "suppress-time-limits": _time_limits,
-    "compatible": _set("compatible"),
+    "compatible": _compatible,
     "disable-cache": _flag("disable_cache"),
     "poison-cache": _flag("poison_cache"),
     "color": _color,

@@ -54,6 +54,7 @@ class TargetExpander:
             ast.If: self._if,
             ast.While: self._while,
             ast.Delete: self._delete,
+            ast.Foreach: self._foreach,
             ast.Ternary: self._ternary,
             ast.Binary: self._binary,
             ast.TargetVar: self._target_var,
@@ -146,6 +147,16 @@ class TargetExpander:
         except DiagnosticError as error:
             self._report(error, node.target)
             return null(node)
+        return node
+
+    def _foreach(self, node: ast.Foreach) -> ast.Stmt:
+        """A histogram to iterate over must stay one: without it there is no loop."""
+        try:
+            node.base = self._strict(node.base)
+        except DiagnosticError as error:
+            self._report(error, node.base)
+            return null(node)
+        rewrite_children(node, self._visit)
         return node
 
     def _ternary(self, node: ast.Ternary) -> ast.Expr:

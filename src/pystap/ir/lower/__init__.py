@@ -57,7 +57,7 @@ def passes(options: Options) -> list[Callable[[Module], None]]:
         hoist_statements,
         infer_bounds,
         splice_text,
-        partial(place_locks, whole_handlers=_locks_whole_handlers(options)),
+        partial(place_locks, whole_handlers=_is_before(options, (4, 4))),
     ]
 
 
@@ -66,6 +66,7 @@ def translate(program: Program, options: Options, limits: Limits) -> Module:
     allow_deep_trees()
     module = Module(limits=limits)
     shared = Shared(module, _make_function)
+    shared.wide_pointers = _is_before(options, (1, 3))
     for embedded in program.embedded:
         raise refuse("embedded C code cannot be translated here", embedded.tok)
     for symbol in program.globals:
@@ -79,13 +80,13 @@ def translate(program: Program, options: Options, limits: Limits) -> Module:
     return module
 
 
-def _locks_whole_handlers(options: Options) -> bool:
-    """``--compatible`` before 4.4 keeps locks for the whole handler."""
+def _is_before(options: Options, release: tuple[int, int]) -> bool:
+    """Whether ``--compatible`` asks for the behaviour before a release."""
     if not options.compatible:
         return False
     parts = options.compatible.split(".")
     version = tuple(int(p) if p.isdigit() else 0 for p in parts[:2])
-    return version < (4, 4)
+    return version < release
 
 
 def _initial(symbol: GlobalSymbol, options: Options) -> int | str:

@@ -18,6 +18,7 @@ from pystap.output.formatspec import FormatError, parse_format
 from pystap.typing import Final
 
 _MEMORY: Final = ("m", "M")
+_POINTER_DIGITS: Final = 16
 
 
 def effect_of_print(frame: Frame, expr: ast.Print) -> list[ops.Stmt]:
@@ -92,6 +93,8 @@ class _Pieces:
             elif directive.conv in _MEMORY:
                 self._dump(directive, args)
             else:
+                if directive == Directive("p") and self.frame.shared.wide_pointers:
+                    directive = Directive("x", flag="#", precision=_POINTER_DIGITS)
                 directive = self._stars(directive, args)
                 self._convert(directive, lower_expr.value(self.frame, next(args)))
 

@@ -37,6 +37,7 @@ class Shared:
         self.summaries = Summaries()
         self.functions: dict[FunctionSymbol, Function] = {}
         self.conditions: dict[tuple[int, ...], int] = {}
+        self.wide_pointers = False  # %p with all its digits, as before 1.3
         self.patterns: list[Token] = []  # where each of module.regexes stands
         self._make_function = make_function
         self._globals: dict[GlobalSymbol, Global] = {}
