@@ -54,15 +54,19 @@ def test_time_is_limited() -> None:
     assert "lab: the machine did not end in time" in done.stderr
 
 
-def test_release_and_tree_to_build_in() -> None:
-    release = lab("--release").stdout.strip()
-    build = Path(lab("--builddir").stdout.strip())
-    assert release.startswith("6.1.")
-    assert release in build.name
-    made = subprocess.run(
-        ["make", "-s", "-C", str(build), "kernelrelease"], capture_output=True, text=True
+@pytest.mark.parametrize("kernel", kernels.DEFAULT)
+def test_modules_are_built_outside(kernel: str, tmp_path: Path) -> None:
+    release = lab("--kernel", kernel, "--release").stdout.strip()
+    build = lab("--kernel", kernel, "--builddir").stdout.strip()
+    assert release.startswith(f"{kernel}.")
+    (tmp_path / "Makefile").write_text("obj-m := given.o\n")
+    (tmp_path / "given.c").write_text(
+        '#include <linux/module.h>\nMODULE_LICENSE("Dual BSD/GPL");\n'
+        "static int __init start(void) { return 0; }\nmodule_init(start);\n"
     )
-    assert (made.stdout, made.stderr) == (f"{release}\n", "")
+    subprocess.run(["make", "-s", "-C", build, f"M={tmp_path}", "modules"], check=True)
+    words = ["/usr/sbin/modinfo", "-F", "vermagic", str(tmp_path / "given.ko")]
+    assert subprocess.run(words, capture_output=True, text=True).stdout.split()[0] == release
 
 
 @pytest.mark.parametrize("name", ["no such kernel", "sid/a/b", "../6.1", ""])
