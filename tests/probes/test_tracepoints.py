@@ -112,7 +112,6 @@ def test_numbered_arguments() -> None:
     "text",
     [
         'procfs("x").read',
-        'process("/bin/sh").mark("x")',
         "process.syscall",
     ],
 )
