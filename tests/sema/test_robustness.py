@@ -120,3 +120,11 @@ def test_aliases_that_multiply(first: str, tmp_path: Path) -> None:
     assert session.analyze("\n".join([*lines, "probe p60 ? { println(1) }"])) is None
     found = [d.message for d in session.diags.errors]
     assert found == ["aliases lead to more than 10000 other aliases"]
+
+
+def test_many_probes_on_aliases_that_multiply(tmp_path: Path) -> None:
+    lines = ["probe p0 = begin { }", *(f"probe p{n + 1} = p{n}, p{n} {{ }}" for n in range(9))]
+    session = Session(tmp_path, Options())
+    assert session.analyze("\n".join([*lines, *["probe p9 { println(1) }"] * 40])) is None
+    found = {d.message for d in session.diags.errors}
+    assert found == {"aliases lead to more than 10000 other aliases"}

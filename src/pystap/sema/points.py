@@ -17,12 +17,12 @@ from pystap.sema.aliases import AliasUse, alias_names, find_aliases, has_wildcar
 from pystap.sema.work import Alias, Work, home
 from pystap.typing import Final, NamedTuple
 
-# Aliases of aliases multiply: a bound on how many one probe definition may open.
+# Aliases of aliases multiply: a bound on how many a script may open.
 MOST_OPENINGS: Final = 10_000
 
 
 class TooManyOpeningsError(Exception):
-    """More aliases were opened for one probe definition than ``MOST_OPENINGS``."""
+    """More aliases were opened than ``MOST_OPENINGS``."""
 
 
 class Way(NamedTuple):
@@ -54,8 +54,6 @@ def resolve_points(
     first such error is raised).  Points after a sufficient one (``!``) that resolved are not
     looked at.  Raises ``TooManyOpeningsError``, whether points are optional or not.
     """
-    if way is None:
-        work.openings = 0
     found: list[Found] = []
     for point in points:
         optional = point.optional or point.sufficient

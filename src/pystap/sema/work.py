@@ -82,7 +82,7 @@ class Work:
         self.giving_way: dict[FunctionSymbol, bool] = {}
         self.bad_places: set[tuple[Source, int]] = set()  # target values reported already
         self.bad_arities: set[tuple[GlobalSymbol, int]] = set()  # likewise
-        self.openings = 0  # aliases opened for the probe definition at hand
+        self.openings = 0  # aliases opened so far, see points
         self.lists = False  # everything a family offers is set, read or not
         self.enum_functions: dict[tuple[tuple[int, str], ...], FunctionSymbol] = {}
 
