@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from inprocess import stap
@@ -10,9 +12,9 @@ from inprocess import stap
 def both(script: str, *options: str) -> str:
     """The output of a script, which is the same on the interpreter."""
     words = [*options, "-e", script]
-    found = stap("--disable-cache", *words)
+    found = stap("--disable-cache", *words, timeout=120)
     assert (found.err, found.status) == ("", 0)
-    assert found.out == stap("--runtime=reference", *words).out
+    assert found.out == stap("--runtime=reference", *words, timeout=120).out
     return found.out
 
 
@@ -134,6 +136,11 @@ def test_thousands_of_statements() -> None:
     both(f"global n, m probe oneshot {{ {steps} println(n, m) }}", "-DMAXACTION=100000")
 
 
+def test_more_branches_than_the_verifier_keeps_note_of() -> None:
+    steps = " ".join(f"if (n > {i} && n < 9 || n == {i}) n += {i}; else n++;" for i in range(2900))
+    both(f"global n probe oneshot {{ {steps} println(n) }}", "-DMAXACTION=100000")
+
+
 def test_long_bodies_are_left_from_their_parts() -> None:
     filler = " ".join(f"n += {i};" for i in range(300))
     ways = "if (i == 2) continue; if (i == 5) break; if (i == n) next;"
@@ -156,3 +163,66 @@ def test_a_long_handler_of_a_tracepoint() -> None:
     end = "probe end { println(n > 0, a[49] > 0) }"
     done = stap("--disable-cache", "-DMAXACTION=100000", "-e", f"{script} {end}")
     assert (done.out, done.err, done.status) == ("11\n", "", 0)
+
+
+def refused(script: str) -> str:
+    done = stap("--disable-cache", "-e", script, timeout=120)
+    assert (done.out, done.status) == ("", 1)
+    return done.err
+
+
+def test_more_arrays_than_a_program_has_maps() -> None:
+    names = [f"a{i}" for i in range(70)]
+    uses = " ".join(f"{name}[1] = 1;" for name in names)
+    said = refused(f"global {', '.join(names)} probe begin {{ {uses} exit() }}")
+    assert re.search(r"probe begin at \S+ uses 7\d maps \(.*\), BPF allows 64\n", said)
+    assert "hint: use fewer arrays there" in said
+
+
+def test_more_loops_than_a_program_has_functions() -> None:
+    loops = " ".join(f"for (i = 0; i < {i}; i++) n++;" for i in range(300))
+    said = refused(f"global n probe begin {{ {loops} exit() }}")
+    assert re.search(r"probe begin at \S+ has 3\d\d functions and loops, BPF allows 256\n", said)
+
+
+def test_hundreds_of_probes_of_a_system_call() -> None:
+    ours = " ".join(
+        f"probe syscall.getppid {{ if (pid() == target()) {{ n++; s = execname() . sprint({i}) "
+        f"if (n < 0) println(s, n, tid()) }} }}"
+        for i in range(300)
+    )
+    command = "sh -c 'exec python3 -c \"import os; os.getppid()\"'"
+    done = stap(
+        "--disable-cache",
+        "-c",
+        command,
+        "-e",
+        f"global n, s {ours} probe end {{ println(n > 0, n % 300) }}",
+    )
+    assert (done.out, done.err) == ("10\n", "")
+
+
+def test_functions_that_call_twice_do_not_grow_twofold() -> None:
+    names = " ".join(
+        f"function f{i}(x) {{ return f{i - 1}(x + 1) + f{i - 1}(x) }}" for i in range(1, 14)
+    )
+    both(
+        f"function f0(x) {{ return x }} {names} probe oneshot {{ println(f13(1)) }}",
+        "-DMAXACTION=100000",
+    )
+
+
+def test_a_large_script_that_takes_many_locks() -> None:
+    names = [f"g{i}" for i in range(40)]
+    all_up = " ".join(f"{name} = g0 + 1;" for name in reversed(names))
+    filler = " ".join(f"if (g0 == -{i}) g0 = {i};" for i in range(1, 200))
+    done = stap(
+        "--disable-cache",
+        "-DMAXACTION=100000",
+        "-e",
+        f"global bad, {', '.join(names)} "
+        f'probe kernel.trace("sched_switch") {{ {filler} {all_up} if (g0 > 50) exit() }} '
+        f"probe timer.ms(1) {{ if (g0 != g39) bad++ }} "
+        f"probe end {{ println(g0 > 50, {' + '.join(names)} == 40 * g0, bad) }}",
+    )
+    assert (done.out, done.err, done.status) == ("110\n", "", 0)

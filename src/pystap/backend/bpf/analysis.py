@@ -22,6 +22,7 @@ Captured = tuple[str, int]
 _ERROR_ITEM: Final = 8 + 40 + CALL_SLOTS * 4 + 8
 _LOG_BUCKETS: Final = 128
 _LARGE: Final = 1000  # operations of a module
+_SMALL: Final = 16  # of a function
 # Intrinsics that are values of the event, and how many values of a kind there are.
 _EVENT_INTRINSICS: Final = {
     "addr": "ip", "returnval": "retval", "user_mode": "user_mode", "funcarg": "funcarg",
@@ -85,6 +86,8 @@ class Analysis:
             isinstance(p.attach, ProcessEvent) and p.attach.edge.endswith("begin")
             for p in module.probes
         )
+        self._actions: dict[int, int] = {}
+        self._expansions: dict[int, int] = {}
         self.calls: dict[int, int] = {}  # id of a function: number of call sites
         self.max_string = round_up(module.limits.maxstringlen)
         self.largest_item = _ERROR_ITEM + string_item_size(self.max_string) + 8
@@ -125,7 +128,40 @@ class Analysis:
         """Whether the limit of statements can be reached and must be watched at run time."""
         limits = self._module.limits
         facts = self.facts(body)
-        return limits.time_limits and (facts.loops or facts.actions > limits.maxaction)
+        if not limits.time_limits:
+            return False
+        return facts.loops or self._all_actions(body) > limits.maxaction
+
+    def _all_actions(self, body: Handler | Function) -> int:
+        """Statements counted if everything ran once, functions once for each of their calls."""
+        found = self._actions.get(id(body))
+        if found is None:
+            self._actions[id(body)] = 0  # met again: it recurses, which counts as a loop
+            found = self._own(body).actions
+            for node in walk_body(body.body):
+                if isinstance(node, ops.Call):
+                    found += sum(self._all_actions(target) for target in node.targets)
+            self._actions[id(body)] = found
+        return found
+
+    def inlines(self, function: Function) -> bool:
+        """Whether a function becomes part of its callers."""
+        if self.calls.get(id(function), 0) <= 1:
+            return True
+        return not self.facts(function).loops and self._expanded(function) <= _SMALL
+
+    def _expanded(self, function: Function) -> int:
+        """Operations of a function with those of what is inlined into it."""
+        found = self._expansions.get(id(function))
+        if found is None:
+            self._expansions[id(function)] = _SMALL + 1  # met again: it recurses
+            found = self.facts(function).size
+            for node in walk_body(function.body):
+                if isinstance(node, ops.Call):
+                    inner = [t for t in node.targets if self.inlines(t)]
+                    found += sum(self._expanded(target) for target in inner)
+            self._expansions[id(function)] = found
+        return found
 
     def stat_levels(self, var: Global) -> set[int]:
         """Context levels of the probes whose handlers add samples to an aggregate."""

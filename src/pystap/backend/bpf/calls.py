@@ -15,7 +15,7 @@ from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import errors, ops
 from pystap.ir.types import Ty
-from pystap.typing import TYPE_CHECKING, Final
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.emit import Waiting
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir.module import Function
     from pystap.ir.types import LocalVar
-
-_SMALL: Final = 16  # operations
 
 
 class Compiled:
@@ -52,8 +50,7 @@ def compiled(u: Unit, f: Function) -> Compiled:
         return u.functions[id(f)]
     if found is None:
         name = u.fresh("f." + "".join(c if c.isalnum() else "_" for c in f.name))
-        facts = u.analysis.facts(f)
-        inline = u.analysis.calls.get(id(f), 0) <= 1 or (facts.size <= _SMALL and not facts.loops)
+        inline = u.analysis.inlines(f)
         body = Body(u.frame(name), u.analysis.counts_actions(f) or u.counts_actions)
         place_interface(u, f, body)
         found = u.functions[id(f)] = Compiled(name, body, inline)

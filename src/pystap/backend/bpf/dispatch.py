@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pystap.ir.module import Probe
 
 _NUMBERS: Final = 1024  # system calls have numbers below this
+_PART: Final = 1000  # operations of the handlers in one function, each
+_ENTRY: Final = 20  # more, for how it is entered
 _FEW: Final = 4  # numbers compared one by one; more are looked up in a bit map
 _X86_USER32_CS: Final = 0x23  # of a process in 32-bit mode, whose numbers mean other calls
 
@@ -26,12 +28,13 @@ _X86_USER32_CS: Final = 0x23  # of a process in 32-bit mode, whose numbers mean 
 class _Group:
     """Probes that share a handler: number of the call -> probe; ``other`` takes any call."""
 
-    __slots__ = ("numbers", "other", "probe")
+    __slots__ = ("alone", "numbers", "other", "probe")
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
         self.numbers: dict[int, int] = {}
         self.other = -1
+        self.alone = False  # no other call gets here
 
 
 def emit_dispatcher(unit: Unit, name: str, edge: str, indexes: list[int]) -> None:
@@ -48,9 +51,44 @@ def emit_dispatcher(unit: Unit, name: str, edge: str, indexes: list[int]) -> Non
         with b.if_(event.register(X86_CS).eq(_X86_USER32_CS)):
             b.ret(0)
         check_running(unit, b)
-        for group in groups:
-            _emit_group(unit, b, kind, group, number, len(groups) == 1)
+        if len(groups) == 1:
+            groups[0].alone = True
+        parts = _parts(unit, groups)
+        for part in parts:
+            if len(parts) == 1:
+                _emit_groups(unit, b, kind, part, number)
+            else:
+                b.call(_part_function(unit, kind, part), b.args[0], number)
         b.ret(0)
+
+
+def _parts(unit: Unit, groups: list[_Group]) -> list[list[_Group]]:
+    """The groups, divided where they are too much for one function (see :mod:`parts`)."""
+    found: list[list[_Group]] = [[]]
+    size = 0
+    for group in groups:
+        more = _ENTRY + unit.analysis.facts(unit.module.handlers[group.probe.handler]).size
+        if found[-1] and size + more > _PART:
+            found.append([])
+            size = 0
+        found[-1].append(group)
+        size += more
+    return found
+
+
+def _part_function(unit: Unit, kind: ProgramKind, part: list[_Group]) -> str:
+    def make(b: FunctionBuilder) -> None:
+        _emit_groups(unit, b, kind, part, b.args[1])
+        b.ret(0)
+
+    return unit.subroutine(unit.fresh("calls"), [("ptr", "event"), ("i64", "number")], make)
+
+
+def _emit_groups(
+    unit: Unit, b: FunctionBuilder, kind: ProgramKind, groups: list[_Group], number: Value
+) -> None:
+    for group in groups:
+        _emit_group(unit, b, kind, group, number)
 
 
 def _group(unit: Unit, indexes: list[int]) -> list[_Group]:
@@ -81,7 +119,7 @@ def _fitting(groups: list[_Group], probe: Probe, attach: SyscallEvent) -> _Group
 
 
 def _emit_group(
-    unit: Unit, b: FunctionBuilder, kind: ProgramKind, group: _Group, number: Value, alone: bool
+    unit: Unit, b: FunctionBuilder, kind: ProgramKind, group: _Group, number: Value
 ) -> None:
     level = level_of(group.probe.attach)
 
@@ -89,7 +127,7 @@ def _emit_group(
         probe = _probe_index(b, group, number)
         emit_handler(unit, b, kind, b.args[0], group.probe, probe, level)
 
-    if group.other >= 0 or alone:
+    if group.other >= 0 or group.alone:
         run()
         return
     with b.if_(_among(b, number, set(group.numbers))):

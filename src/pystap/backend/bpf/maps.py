@@ -251,7 +251,7 @@ def change_element(
         if place.value_room > 8:
             strings.fill_zero(s, value, place.value_room)
         first(value)
-        insert(s, var, [key, value], pos, lambda b: _emit_insert(s.u, var, b))
+        insert(s, var, [key, value], pos, f"insert.{place.value_room}", _emit_insert)
         with b.if_(b.load("i64", value, place.value_room).eq(0)):
             element.set(lookup(s, var, key))
     with b.if_(element.get().ne(0)):
@@ -259,15 +259,31 @@ def change_element(
 
 
 def insert(
-    s: Scope, var: Global, args: list[Value], pos: int, make: Callable[[FunctionBuilder], None]
+    s: Scope,
+    var: Global,
+    args: list[Value],
+    pos: int,
+    name: str,
+    make: Callable[[Scope, Global, list[Value]], None],
 ) -> None:
-    """Insert an element by a subroutine that ``make`` emits; it gets the key and more.
+    """Insert an element by a subroutine that ``make`` emits: its arguments are the map, the
+    address of the number of the next insertion, and the key and what else is in ``args``.
 
-    It gives the helper's error; that there is such an element already is none.
+    It gives the helper's error; that there is such an element already is none.  Arrays share the
+    subroutine called ``name``, as a program cannot have many; only wrapping ones have their own.
     """
-    b = s.b
+    from pystap.backend.bpf.globals_ import word_address
+
+    u, b = s.u, s.b
+    place = array_layout(u, var)
+
+    def emit_body(inner: FunctionBuilder) -> None:
+        frame = Body(Frame(inner.name), False)
+        make(Scope(u, frame, inner, None), var, inner.args)
+
+    args = [b.map_fd(place.map), word_address(s, place.sequence), *args]
     params = [("ptr", f"a{i}") for i in range(len(args))]
-    name = s.u.subroutine(f"insert.{var.index}", params, make)
+    name = u.subroutine(f"{name}.{var.index}" if var.wrap else name, params, emit_body)
     result = b.var("i64", b.call(name, *args))
     with b.if_(result.get().ne(0)):
         with b.if_(result.get().eq(helpers.E2BIG)):
@@ -278,20 +294,16 @@ def insert(
             skip_handler(s)
 
 
-def _emit_insert(u: Unit, var: Global, b: FunctionBuilder) -> None:
+def _emit_insert(s: Scope, var: Global, args: list[Value]) -> None:
     """Try to add an element; behind its value its number is left, 0 if there was one already."""
     from pystap.backend.bpf import wrapping
-    from pystap.backend.bpf.globals_ import word_address
 
-    s = Scope(u, Body(Frame(b.name), False), b, None)
-    place = array_layout(u, var)
-    key, value = b.args
-    if var.wrap:
-        number = wrapping.next_number(s, var)
-    else:
-        number = b.atomic_rmw("add", word_address(s, place.sequence), 1)
+    b = s.b
+    place = array_layout(s.u, var)
+    table, sequence, key, value = args
+    number = b.load("i64", sequence) if var.wrap else b.atomic_rmw("add", sequence, 1)
     b.store(number + 1, value, place.value_room)
-    result = add_new(s, place.map, key, value)
+    result = add_new(s, table, key, value)
     if var.wrap:
         with b.if_(result.eq(0)):
             wrapping.note_insertion(s, var, key, number)
@@ -301,10 +313,10 @@ def _emit_insert(u: Unit, var: Global, b: FunctionBuilder) -> None:
     b.ret(result)
 
 
-def add_new(s: Scope, fd: int, key: Value, value: Value) -> Value:
+def add_new(s: Scope, table: Value, key: Value, value: Value) -> Value:
     """Emit the adding of an element that must not exist yet: 0 or a negative error."""
     b = s.b
-    result = b.helper(helpers.MAP_UPDATE, "i64", b.map_fd(fd), key, value, helpers.NOEXIST)
+    result = b.helper(helpers.MAP_UPDATE, "i64", table, key, value, helpers.NOEXIST)
     # Some kernels give an int here, and its sign does not reach the upper half.
     return result.trunc("i32").sext("i64")
 

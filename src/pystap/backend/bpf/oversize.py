@@ -7,7 +7,7 @@ body of every handler that loops.  That is slower: only modules that do not fit 
 
 from __future__ import annotations
 
-from pystap.backend.bpf.stack import MOST_BYTES, MOST_FRAMES
+from pystap.backend.bpf.stack import MOST_BYTES, MOST_FRAMES, MOST_FUNCTIONS, MOST_MAPS
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
 from pystap.ir.module import Function
@@ -29,10 +29,18 @@ _LOOPS: Final = (ops.Loop, ops.Foreach, ops.ForeachHist)
 
 
 def refusal(artifact: Artifact, misfit: Misfit) -> DiagnosticError:
-    """The error for a program that does not fit the kernel's stack."""
-    frames, size = misfit.extent
+    """The error for a program that needs more than the kernel gives one."""
+    frames, size, functions, maps = misfit.extent
     where = _name(artifact.probes[misfit.probe])
-    if frames > MOST_FRAMES:
+    if maps > MOST_MAPS:
+        message = (
+            f"{where} uses {maps} maps (one for each array, and more), BPF allows {MOST_MAPS}"
+        )
+        hint = "use fewer arrays there: make one of several by another key"
+    elif functions > MOST_FUNCTIONS:
+        message = f"{where} has {functions} functions and loops, BPF allows {MOST_FUNCTIONS}"
+        hint = "move some of them to another probe"
+    elif frames > MOST_FRAMES:
         message = f"{where} nests loops and calls {frames} deep, BPF allows {MOST_FRAMES}"
         hint = "use fewer loops inside one another, or move some of them to another probe"
     else:

@@ -1,7 +1,8 @@
-"""What a linked program takes of the kernel's stack: frames, and bytes in them.
+"""What a linked program takes of what the kernel limits: stack, functions, maps.
 
 The limits are the kernel's (kernel/bpf/verifier.c, check_max_stack_depth): a program, the
 functions it calls and the callbacks it passes may be eight deep and use 512 bytes together.
+A program has up to 256 functions (BPF_MAX_SUBPROGS) and 64 maps (MAX_USED_MAPS).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_FRAMES: Final = 8
 MOST_BYTES: Final = 512
+MOST_FUNCTIONS: Final = 256
+MOST_MAPS: Final = 64
 
 _INSN: Final = struct.Struct("<BBhi")
 _CALL, _LD_IMM64, _MOV_REGISTER, _ADD_IMMEDIATE = 0x85, 0x18, 0xBF, 0x07
@@ -25,19 +28,26 @@ _ROUNDING: Final = 16  # of each frame (older kernels: 32, and they say so thems
 
 
 class Extent(NamedTuple):
-    """The deepest chain of frames, and the most bytes of any chain."""
+    """The deepest chain of frames, the most bytes of any chain; how many functions and maps."""
 
     frames: int
     bytes: int
+    functions: int = 1
+    maps: int = 0
 
     @property
     def fits(self) -> bool:
         """Whether the kernel can take it."""
-        return self.frames <= MOST_FRAMES and self.bytes <= MOST_BYTES
+        return (
+            self.frames <= MOST_FRAMES
+            and self.bytes <= MOST_BYTES
+            and self.functions <= MOST_FUNCTIONS
+            and self.maps <= MOST_MAPS
+        )
 
 
 class Misfit(NamedTuple):
-    """A program, by the index of its first probe, that needs more than there is."""
+    """A program, by the index of its first probe, that needs more than it may have."""
 
     probe: int
     extent: Extent
@@ -60,7 +70,8 @@ def extent(code: LinkedProgram) -> Extent:
             known[at] = Extent(frames, depth + max((e.bytes for e in inner), default=0))
         return known[at]
 
-    return below(starts[0])
+    maps = len({number for _, number in code.fixups})
+    return below(starts[0])._replace(functions=len(starts), maps=maps)
 
 
 def _scan(insns: bytes, start: int, end: int) -> tuple[int, set[int]]:

@@ -13,9 +13,8 @@ from __future__ import annotations
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.artifact import LEVELS, GlobalInfo
 from pystap.backend.bpf.errors import raise_error, skip_handler
-from pystap.backend.bpf.layout import Frame
 from pystap.backend.bpf.loops import run_loop
-from pystap.backend.bpf.scope import Body, NeedsContext, Scope
+from pystap.backend.bpf.scope import NeedsContext, Scope
 from pystap.backend.bpf.strings import copy_words, fill_zero
 from pystap.ir import errors, ops
 from pystap.ir.types import Global, StatSpec
@@ -136,7 +135,8 @@ def with_element(
     b = s.b
     element = b.var("ptr", maps.lookup(s, var, key))
     with b.if_(element.get().eq(0)):
-        maps.insert(s, var, [key], pos, lambda b: _emit_insert(s.u, var, b))
+        room = maps.array_layout(s.u, var).value_room
+        maps.insert(s, var, [key], pos, f"insert_empty.{room}", _emit_insert)
         element.set(maps.lookup(s, var, key))
     with b.if_else(element.get().ne(0)) as (there, gone):
         with there:
@@ -145,30 +145,28 @@ def with_element(
             skip_handler(s)
 
 
-def _emit_insert(u: Unit, var: Global, b: FunctionBuilder) -> None:
+def _emit_insert(s: Scope, var: Global, args: list[Value]) -> None:
     """Try to add an empty element, see :func:`maps.insert`."""
     from pystap.backend.bpf import maps
 
-    s = Scope(u, Body(Frame(b.name), False), b, None)
-    place = maps.array_layout(u, var)
-    key = b.args[0]
-    result = maps.add_new(s, place.map, key, b.data(bytes(place.value_room + 8)))
+    b = s.b
+    room = maps.array_layout(s.u, var).value_room
+    table, sequence, key = args
+    result = maps.add_new(s, table, key, b.data(bytes(room + 8)))
     with b.if_(result.eq(0)):
-        element = maps.lookup(s, var, key)
+        element = b.helper(helpers.MAP_LOOKUP, "ptr", table, key)
         with b.if_(element.ne(0)):
-            b.store(_take_number(s, var, key) + 1, element, place.value_room)
+            b.store(_take_number(s, var, key, sequence) + 1, element, room)
     b.ret(b.select(result.eq(helpers.EEXIST), 0, result))
 
 
-def _take_number(s: Scope, var: Global, key: Value) -> Value:
+def _take_number(s: Scope, var: Global, key: Value, sequence: Value) -> Value:
     """The number of an element that was just inserted."""
-    from pystap.backend.bpf import maps, wrapping
-    from pystap.backend.bpf.globals_ import word_address
+    from pystap.backend.bpf import wrapping
 
     if not var.wrap:
-        where = word_address(s, maps.array_layout(s.u, var).sequence)
-        return s.b.atomic_rmw("add", where, 1)
-    number = wrapping.next_number(s, var)
+        return s.b.atomic_rmw("add", sequence, 1)
+    number = s.b.load("i64", sequence)
     wrapping.note_insertion(s, var, key, number)
     return number
 

@@ -50,11 +50,6 @@ def _slot(s: Scope, ring: Ring, number: Value) -> Value:
     return s.b.helper(helpers.MAP_LOOKUP, "ptr", s.b.map_fd(ring.map), key)
 
 
-def next_number(s: Scope, var: Global) -> Value:
-    """The number the next element gets, if it can be inserted."""
-    return s.b.load("i64", word_address(s, array_layout(s.u, var).sequence))
-
-
 def note_insertion(s: Scope, var: Global, key: Value, number: Value) -> None:
     """An element was inserted: take its number, and enter it in the ring."""
     b = s.b
