@@ -224,5 +224,6 @@ def test_a_large_script_that_takes_many_locks() -> None:
         f'probe kernel.trace("sched_switch") {{ {filler} {all_up} if (g0 > 50) exit() }} '
         f"probe timer.ms(1) {{ if (g0 != g39) bad++ }} "
         f"probe end {{ println(g0 > 50, {' + '.join(names)} == 40 * g0, bad) }}",
+        timeout=120,
     )
     assert (done.out, done.err, done.status) == ("110\n", "", 0)
