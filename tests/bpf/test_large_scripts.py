@@ -198,6 +198,7 @@ def test_hundreds_of_probes_of_a_system_call() -> None:
         command,
         "-e",
         f"global n, s {ours} probe end {{ println(n > 0, n % 300) }}",
+        timeout=120,
     )
     assert (done.out, done.err) == ("10\n", "")
 
