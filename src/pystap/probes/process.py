@@ -108,7 +108,7 @@ def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> li
     shape = shape.removeprefix(_LIBRARY)
     kind = ".".join(part.partition("(")[0] for part in shape.split("."))
     args = [arg for arg in found.args[1 + in_library :] if arg is not None]
-    behind = point.components[1 + in_library :]
+    behind = point.components[1 + in_library :] or point.components  # "**" may be all there is
     tok = next((c.tok for c in behind if c.arg is not None), behind[0].tok)
     lenient = isinstance(found.args[0], str) and has_wildcard(found.args[0])
     matches = []
