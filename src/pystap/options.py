@@ -7,7 +7,8 @@ class Options:
     """Session options with their defaults; names follow the long option or its meaning."""
 
     __slots__ = (
-        "args", "buffer_megabytes", "build_words", "cmd", "color", "compatible", "defines", "disable_cache", "extra_scripts",
+        "args", "buffer_megabytes", "build_words", "cmd", "color", "compatible", "defines",
+        "disable_cache", "extra_scripts",
         "global_inits", "global_var_display", "guru", "keep_build", "last_pass", "listing",
         "listing_vars", "module_name", "output", "poison_cache", "release", "runtime", "script",
         "script_file", "skip_badvars", "suppress_handler_errors", "suppress_time_limits",
