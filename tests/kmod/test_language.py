@@ -30,7 +30,7 @@ NO_NEWLINE = "\n(no newline)\n"
 FLAGS = ["-O0", "-pipe", "-fwrapv", "-fno-strict-aliasing", "-w"]
 TIMEOUT = 60
 # What only a session tells, or another stage of it.
-_OTHERS = ("options:", "session:warn_hidden")
+_OTHERS = ("options:", "session:warn_hidden", "compatible:a_future_release")
 
 
 def translated(case: Case) -> Module | None:

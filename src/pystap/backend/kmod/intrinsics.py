@@ -50,7 +50,6 @@ _LONGS: Final = {
     "strtol": "text_number({0}, {1})",
     "field_size": "field_size(c, {0}, {1}, {pos})",
     "ngroups": "ngroups(c, {pos})",
-    "syscall_name": "",
     "random": "random_bits()",
     "raise_signal": "raise_signal({0})",
     "error": "fault(c, {pos}, {0})",
@@ -86,12 +85,13 @@ _TEXTS: Final = {
     "matched": "matched(c, {to}, {size}, {0}, {pos})",
 }
 _TABLES: Final = ("table_str", "table_num", "flags_str")
+DUMPS: Final = ("kernel_bytes", "user_bytes")  # as arguments of %m and %M
 _LEAVES: Final = ("error", "abort")  # nothing behind them runs
 
 
 def is_known(name: str) -> bool:
     """Whether this runtime has an intrinsic."""
-    return name in _LONGS or name in _TEXTS or name in _TABLES
+    return name in _LONGS or name in _TEXTS or name in _TABLES or name in DUMPS
 
 
 def long_of(w: Writer, expr: ops.Intrinsic) -> str:

@@ -35,7 +35,7 @@ def _arguments(w: Writer, args: list[ops.Expr]) -> Iterator[str]:
     from pystap.backend.kmod.expressions import value_of, values_of
 
     def evaluate(w: Writer, expr: ops.Expr) -> str:
-        if isinstance(expr, ops.Intrinsic) and expr.name in ("kernel_bytes", "user_bytes"):
+        if isinstance(expr, ops.Intrinsic) and expr.name in intrinsics.DUMPS:
             return intrinsics.memory_dump(w, expr)
         return value_of(w, expr)
 
