@@ -20,7 +20,7 @@ test: lint lab-tools
 # Only the tests that run on the kernels of the lab; KERNELS="6.1 sid" names others
 KERNELS :=
 lab: lab-tools
-	$(PY) -m pytest -n 2 -m lab $(KERNELS:%=--lab-kernel %) tests
+	$(PY) -m pytest -n 2 -m lab --lab-whole $(KERNELS:%=--lab-kernel %) tests
 
 lab-tools: setup
 	sh tools/install_lab.sh

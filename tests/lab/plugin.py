@@ -9,6 +9,7 @@ kernel's name.  Beyond its own assertions a test fails when the kernel complains
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -27,6 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         f"{' and '.join(kernels.DEFAULT)})")  # fmt: skip
     add("--lab-seconds", type=float, default=1800, metavar="SECONDS",
         help="time that one kernel's tests may take together (default: 1800)")  # fmt: skip
+    add("--lab-whole", action="store_true",
+        help="run every test on every kernel, shared out or not")  # fmt: skip
     add("--lab-guest", default=None, help="(internal) this is the machine of a kernel")
     add("--lab-directory", default=None, help="(internal) where selection and results are")
 
@@ -34,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Take the part of this side."""
     config.addinivalue_line("markers", "lab: run this test on the kernels of the lab")
+    config.addinivalue_line(
+        "markers", "shared_out: one kernel is enough for each of these many tests of the lab"
+    )
     directory = config.getoption("lab_directory")
     if directory is not None:
         config.pluginmanager.register(Guest(config, directory))
@@ -73,6 +79,17 @@ def _id(kernel: str) -> str:
     return f"@{kernel}"
 
 
+def _is_for_another_kernel(item: pytest.Item) -> bool:
+    """Whether a test that is shared out falls to another kernel than its own."""
+    if item.get_closest_marker("shared_out") is None:
+        return False
+    assert isinstance(item, pytest.Function)
+    names = item.config.getoption("lab_kernel") or kernels.DEFAULT
+    own = list(names).index(item.callspec.params["lab_kernel"])
+    label = "-".join(str(v) for k, v in item.callspec.params.items() if k != "lab_kernel")
+    return crc32(label.encode()) % len(names) != own
+
+
 class Host:
     """Replaces running a marked test by taking over its result from the machine."""
 
@@ -82,7 +99,13 @@ class Host:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Note which tests are of the lab."""
+        """Note which tests are of the lab; leave out those that fall to another kernel."""
+        if not self._config.getoption("lab_whole"):
+            gone = [item for item in items if _is_for_another_kernel(item)]
+            if gone:
+                self._config.hook.pytest_deselected(items=gone)
+                left = set(map(id, items)) - set(map(id, gone))
+                items[:] = [item for item in items if id(item) in left]
         for item in items:
             if item.get_closest_marker("lab") is not None:
                 assert isinstance(item, pytest.Function)
