@@ -162,7 +162,10 @@ place.close()
     }
     probe vm.pagefault.return { if (pid() == target() && fault_type == VM_FAULT_MINOR) minor++ }
     probe vm.munmap {
-      if (pid() == target() && start && length == 333 * 4096) println(name, " ", address == start)
+      if (pid() == target() && start && length == 333 * 4096) {
+        println(name, " ", address == start)
+        start = 0 // others may get the place now
+      }
     }
     probe end {
       foreach ([page+, write] in faults) println(page, " ", write, " ", faults[page, write])

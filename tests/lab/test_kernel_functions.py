@@ -172,11 +172,12 @@ with open(__file__ + ".data", "wb+") as file:
 """
     script = """
     probe kernel.function("do_mmap") {
-      if (pid() == target() && $pgoff == 3) println($len, " ", $prot, " ", $populate != 0)
+      if (pid() == target() && $len == 5 * 4096 && $prot == 1)
+        println($len, " ", $pgoff, " ", $populate != 0)
     }
     """
     done = run(tmp_path, program, "-v", "-e", script)
-    assert done.out == f"{5 * 4096} 1 1\n", done.err
+    assert done.out == f"{5 * 4096} 3 1\n", done.err
     assert mechanisms(done) == {"kprobe"}
 
 
