@@ -172,7 +172,7 @@ with open(__file__ + ".data", "wb+") as file:
 """
     script = """
     probe kernel.function("do_mmap") {
-      if (pid() == target() && $len == 5 * 4096 && $prot == 1)
+      if (pid() == target() && $pgoff == 3 && $len == 5 * 4096 && $prot == 1)
         println($len, " ", $pgoff, " ", $populate != 0)
     }
     """
