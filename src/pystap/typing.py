@@ -70,7 +70,6 @@ else:
             body.setdefault("__repr__", _repr)
             body.setdefault("__slots__", ())
             body.setdefault("_replace", _replace)
-            body.setdefault("_asdict", _asdict)
             body.setdefault("__getnewargs__", _getnewargs)
             made = type(name, (tuple,), body)
             made.__new__ = staticmethod(_late_new(made))
@@ -102,11 +101,7 @@ else:
 
     def _replace(self: object, **changes: object) -> object:
         """A copy with some fields changed."""
-        return type(self)(**{**_asdict(self), **changes})
-
-    def _asdict(self: object) -> dict[str, object]:
-        """The fields by name."""
-        return dict(zip(self._fields, self, strict=True))
+        return type(self)(**{**dict(zip(self._fields, self, strict=True)), **changes})
 
     NamedTuple = type.__new__(_NamedTupleType, "NamedTuple", (), {})
 

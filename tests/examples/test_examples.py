@@ -37,6 +37,11 @@ def run(name: str, *words: str) -> str:
     return done.out
 
 
+def is_falling(numbers: list[int]) -> bool:
+    # what else the machine does may push the load out of a list of the first twenty
+    return numbers == sorted(numbers, reverse=True)
+
+
 def test_all_examples_are_tested_and_described() -> None:
     tests = Path(__file__).read_text()
     for path in EXAMPLES.glob("*.stp"):
@@ -72,9 +77,11 @@ def test_run_queue_latency() -> None:
 def test_off_cpu() -> None:
     with load("sleep 0.05"):
         out = run("off_cpu.stp", "-T", "1")
-    found = re.search(r"^sleep +(\d+) +(\d+) +(\d+)$", out, re.M)
-    assert found, out
-    assert int(found[2]) > 0
+    rows = re.findall(r"^\S.* +(\d+) +(\d+) +\d+$", out, re.M)
+    assert rows, out
+    assert int(rows[0][0]) > 0
+    assert int(rows[0][1]) > 0
+    assert is_falling([int(row[0]) for row in rows])
 
 
 def test_block_latency(tmp_path: Path) -> None:
@@ -92,7 +99,9 @@ def test_block_latency(tmp_path: Path) -> None:
 def test_page_faults() -> None:
     with load("ls /usr/bin >/dev/null"):
         out = run("page_faults.stp", "-T", "1")
-    assert re.search(r"^(ls|sh) +\d+ +\d+$", out, re.M), out
+    faults = [int(count) for count in re.findall(r"^\S.* +\d+ +(\d+)$", out, re.M)]
+    assert faults, out
+    assert is_falling(faults)
 
 
 def test_tcp_states() -> None:

@@ -76,7 +76,8 @@ def _build(options: Options, source: str) -> Path:
              options.build_words)  # fmt: skip
     key = blake2b(repr(parts).encode(), digest_size=10).hexdigest()
     name = options.module_name or f"stap_{key}"
-    kept = Path(cache.directory()) / f"{name}_{key}.ko"
+    stem = f"{name}_{key}" if options.module_name else name
+    kept = Path(cache.directory()) / f"{stem}.ko"
     usable = not options.disable_cache
     if not (usable and not options.poison_cache and kept.is_file()):
         work = Path(mkdtemp(prefix="stap"))
@@ -89,19 +90,17 @@ def _build(options: Options, source: str) -> Path:
                 complain(f'Keeping temporary directory "{work}"')
             else:
                 shutil.rmtree(work, ignore_errors=True)
-    if options.module_name:
-        product = Path(f"{name}.ko")
-    else:
-        product = kept.with_name(f"{name}.ko")
-    shutil.copyfile(kept, product)
-    return product
+    if not options.module_name:
+        return kept
+    return Path(shutil.copyfile(kept, f"{name}.ko"))
 
 
 def _run(options: Options, module: Path, report: PassReport) -> int:
     """Pass 5: staprun."""
     report.begin()
     report.say(5, "starting run.")
-    status = _wait(_spawn([*_staprun(), *_words(options), str(module)]))
+    argv = [*_staprun(), *_words(options), str(module)]
+    status = _wait(os.posix_spawn(argv[0], argv, os.environ))
     if options.module_name:
         module.unlink(missing_ok=True)
     if status == 0:
@@ -134,10 +133,6 @@ def _words(options: Options) -> list[str]:
         if value is not None:
             words += [letter, str(value)]
     return [*words, *(["-w"] if options.suppress_warnings else [])]
-
-
-def _spawn(argv: list[str]) -> int:
-    return os.posix_spawn(argv[0], argv, os.environ)
 
 
 def _wait(pid: int) -> int:

@@ -277,7 +277,7 @@ class Btf:
 
     def members(self, type_id: int) -> list[t.Member]:
         """All members that :meth:`member` finds, those of anonymous members at their place."""
-        return list(self._flattened(self.resolve(type_id), 0, 0))
+        return list(t.flattened(self, type_id))
 
     def sizeof(self, type_id: int) -> int:
         """Size in bytes; :class:`BtfError` for what has none (void, functions, declarations)."""
@@ -514,17 +514,6 @@ class Btf:
                 if inner is not None:
                     return inner[0], offset + inner[1], inner[2]
         return None
-
-    def _flattened(self, type_id: int, offset: int, depth: int) -> Iterator[t.Member]:
-        view = self.type(type_id)
-        if not isinstance(view, t.Struct) or depth > _DEEPEST:
-            return
-        for member in view.members:
-            place = offset + member.bit_offset
-            if member.name:
-                yield t.Member(member.name, member.type, place, member.bitfield_size)
-            else:
-                yield from self._flattened(self.resolve(member.type), place, depth + 1)
 
 
 class Tracepoint:

@@ -5,6 +5,12 @@ Type references are ids; 0 is void.  Sizes are in bytes, offsets in bits, as in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pystap.typing import Final, Protocol
+
+_DEEPEST: Final = 64  # anonymous members within each other
+
 
 class BtfType:
     """Base of all views; equal when of the same class with equal fields."""
@@ -235,3 +241,28 @@ class DeclTag(Reference):
     def __init__(self, name: str, target: int, component: int) -> None:
         super().__init__(target, name)
         self.component = component
+
+
+class Types(Protocol):
+    """Where types come from: BTF, or DWARF in the same views."""
+
+    def type(self, type_id: int) -> BtfType:
+        """The view of a type."""
+        ...
+
+    def resolve(self, type_id: int) -> int:
+        """The id behind typedefs and qualifiers."""
+        ...
+
+
+def flattened(types: Types, type_id: int, offset: int = 0, depth: int = 0) -> Iterator[Member]:
+    """All members of a structure or union, those of anonymous members at their place."""
+    view = types.type(types.resolve(type_id))
+    if not isinstance(view, Struct) or depth > _DEEPEST:
+        return
+    for member in view.members:
+        place = offset + member.bit_offset
+        if member.name:
+            yield Member(member.name, member.type, place, member.bitfield_size)
+        else:
+            yield from flattened(types, member.type, place, depth + 1)

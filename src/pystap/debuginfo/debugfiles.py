@@ -41,7 +41,7 @@ class DebugInfo:
         self.types = DwarfTypes(dwarf, self.names)
 
 
-class MissingDebugInfo(Exception):  # noqa: N818
+class MissingDebugInfo(Exception):  # noqa: N818 - the state of a file
     """A program has none; ``looked`` are the places, ``build_id`` what would be searched for."""
 
     def __init__(self, path: str, build_id: str, looked: list[str]) -> None:

@@ -21,7 +21,7 @@ _BLOCK: Final = 1 << 16
 _PROGRESS_SECONDS: Final = 0.5
 
 
-class _TooMuch(Exception):  # noqa: N818
+class _TooMuch(Exception):  # noqa: N818 - ends a download
     """A download exceeds a limit."""
 
 

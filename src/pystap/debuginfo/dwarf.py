@@ -22,7 +22,7 @@ from pystap.debuginfo.libdw import (
     RawOp,
     library,
 )
-from pystap.typing import TYPE_CHECKING, NamedTuple
+from pystap.typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.debuginfo.dwarflines import Lines
@@ -417,9 +417,9 @@ class Dwarf:
             self._code = self.lib.elf_begin(self._code_fd)
         return self._code
 
-    def ops(self, attribute: RawAttribute | None, ops: object, count: int) -> list[Op]:
+    def ops(self, attribute: RawAttribute | None, ops: Any, count: int) -> list[Op]:
         """libdw's expression as values."""
-        return [self._op(attribute, ops[i]) for i in range(count)]  # type: ignore[index]
+        return [self._op(attribute, ops[i]) for i in range(count)]
 
     def _op(self, attribute: RawAttribute | None, raw: RawOp) -> Op:
         code: int = raw.atom

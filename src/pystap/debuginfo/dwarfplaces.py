@@ -54,7 +54,7 @@ class Place(NamedTuple):
         return self.function.tag == c.TAG_INLINED
 
 
-class NoLines(Exception):  # noqa: N818
+class NoLines(Exception):  # noqa: N818 - an answer: the lines near
     """No code comes from a line asked for; ``near`` are the next ones before and behind."""
 
     def __init__(self, line: int, near: list[int]) -> None:

@@ -39,3 +39,10 @@ class Probe(NamedTuple):
     origin: str
     derivation: tuple[str, ...] = ()
     condition: int = -1
+
+    def function(self) -> str:
+        """What ppfunc() gives: the function name in the point, what stands in
+        ``function("NAME@...")``; "" without one."""
+        _, _, rest = self.point.partition('function("')
+        name, quote, _ = rest.partition('"')
+        return name.partition("@")[0] if quote else ""

@@ -5,7 +5,7 @@ These are all a runtime knows of a probe family; it never looks at probe point t
 
 from __future__ import annotations
 
-from pystap.typing import Literal, NamedTuple, TypeAlias
+from pystap.typing import Final, Literal, NamedTuple, TypeAlias
 
 
 class SessionEvent(NamedTuple):
@@ -130,3 +130,35 @@ def at_entry(attach: Attach) -> Attach:
     if isinstance(attach, KernelFunction):
         return attach._replace(is_return=False)
     return attach
+
+
+_KINDS: Final[dict[type, str]] = {
+    Timer: "hrtimer",
+    Profile: "perf",
+    PerfEvent: "perf",
+    Tracepoint: "tracepoint",
+    SyscallEvent: "tracepoint",
+    ProcessEvent: "tracepoint",
+}
+
+
+def kind_of(attach: Attach) -> str:
+    """What probe_type() gives: how a module of the kernel would probe there."""
+    match attach:
+        case SessionEvent(kind):
+            return kind
+        case Uprobe(is_return=is_return):
+            return "uretprobe" if is_return else "uprobe"
+        case KernelFunction(is_return=is_return):
+            return "kretprobe" if is_return else "kprobe"
+    return _KINDS[type(attach)]
+
+
+def is_return(attach: Attach) -> bool:
+    """Whether a probe is at a return."""
+    match attach:
+        case Uprobe(is_return=returns) | KernelFunction(is_return=returns):
+            return returns
+        case SyscallEvent(edge=edge):
+            return edge == "exit"
+    return False

@@ -46,7 +46,7 @@ _REFUSED: Final = {
 }
 
 
-class NoLocation(Exception):  # noqa: N818
+class NoLocation(Exception):  # noqa: N818 - what is said of a variable
     """A value cannot be had at a place; the text says why, for the end of a sentence."""
 
 

@@ -298,7 +298,7 @@ class ReturnContext(CodeContext):
 
     def __init__(self, info: DebugInfo, place: CodePlace) -> None:
         super().__init__(info, place)
-        self.share_key = (*self.share_key, "return")  # type: ignore[misc]
+        self.share_key = ("user code", info.path, place.pc, place.function.key, "return")
         self._entry = CodeContext(info, place)
 
     def key_for(self, used: Collection[str]) -> object:

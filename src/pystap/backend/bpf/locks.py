@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
 _WRITER: Final = -(1 << 63)
-_MODES: Final = {"read": 0, "update": 1, "write": 2}
+_MODES: Final[dict[ops.LockMode, int]] = {"read": 0, "update": 1, "write": 2}
 _UNLIMITED_NS: Final = 1_000_000_000  # the most that is waited: the kernel has limits, too
 _TRACKED: Final = 64  # locks that contexts note as held
 _INLINE: Final = 2  # of more locks the code to take them would be most of many a large script
@@ -103,19 +103,13 @@ def _call(
 
 def _emit_take(u: Unit, b: FunctionBuilder) -> None:
     """Take locks in order: 1, or 0 and none is held."""
-    from pystap.backend.bpf.programs import runtime_scope
-
-    index, first, count = b.args
-    s = runtime_scope(u, b, index)
-    with b.for_range(0, _TOGETHER) as i:
-        with b.if_(i.uge(count)):
-            b.break_()
-        slot, mode = _entry(s, first, i)
+    index, first, _ = b.args
+    with _each(u, b) as (s, i, slot, mode):
         got = b.var("i64", 0)
         with b.switch(mode) as sw:
             for name, number in _MODES.items():
                 with sw.case(number):
-                    got.set(_take(s, slot, name))  # type: ignore[arg-type]
+                    got.set(_take(s, slot, name))
         with b.if_(got.get().eq(0)):
             u.late_function("give_locks", _PARAMETERS, lambda fb: _emit_give(u, fb))
             b.call("give_locks", index, first, i)
@@ -125,6 +119,19 @@ def _emit_take(u: Unit, b: FunctionBuilder) -> None:
 
 def _emit_give(u: Unit, b: FunctionBuilder) -> None:
     """Give locks back, the last one first."""
+    with _each(u, b, backwards=True) as (s, _, slot, mode), b.switch(mode) as sw:
+        for name, number in _MODES.items():
+            with sw.case(number):
+                _give_back(s, slot, name)
+    b.ret(0)
+
+
+@contextmanager
+def _each(
+    u: Unit, b: FunctionBuilder, *, backwards: bool = False
+) -> Iterator[tuple[Scope, Value, Value, Value]]:
+    """What is emitted inside runs for each lock that a run-time function was called with: its
+    scope, the number of the round, slot and mode."""
     from pystap.backend.bpf.programs import runtime_scope
 
     index, first, count = b.args
@@ -132,12 +139,7 @@ def _emit_give(u: Unit, b: FunctionBuilder) -> None:
     with b.for_range(0, _TOGETHER) as i:
         with b.if_(i.uge(count)):
             b.break_()
-        slot, mode = _entry(s, first, count - i - 1)
-        with b.switch(mode) as sw:
-            for name, number in _MODES.items():
-                with sw.case(number):
-                    _give_back(s, slot, name)  # type: ignore[arg-type]
-    b.ret(0)
+        yield (s, i, *_entry(s, first, count - i - 1 if backwards else i))
 
 
 def _entry(s: Scope, first: Value, at: Value) -> tuple[Value, Value]:
@@ -251,7 +253,7 @@ def _spin(s: Scope, _index: Value) -> None:
     where = _address(s, slot)
     with b.switch(s.header(_MODE)) as sw:
         for mode, number in _MODES.items():
-            with sw.case(number), b.if_(_try(s, where, mode)):  # type: ignore[arg-type]
+            with sw.case(number), b.if_(_try(s, where, mode)):
                 s.set_header(_RESULT, 1)
     s.leave_if(s.header(_RESULT).ne(0), "break")
     now = b.helper(helpers.KTIME_GET_NS, "i64")

@@ -98,7 +98,10 @@ def _explain(output: str, source: str, text: Path, directory: Path) -> list[str]
             lines += _place(source.split("\n"), int(found["line"]))
     if len(lines) == 1:
         lines += [f"ERROR: {line}" for line in output.splitlines()[-5:]]
-    lines.append(f"ERROR: this is a fault of pystap or of the build tree; the C text is {text}")
+    lines.append(
+        "ERROR: this is a fault of pystap or of the build tree, not of the script; "
+        f"with -k the C text stays ({text})"
+    )
     return lines
 
 

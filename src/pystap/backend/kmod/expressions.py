@@ -78,11 +78,6 @@ def value_of(w: Writer, expr: ops.Expr) -> str:
     return text_of(w, expr) if ops.type_of(expr) is Ty.STR else long_of(w, expr)
 
 
-def longs_of(w: Writer, *exprs: ops.Expr) -> list[str]:
-    """Several numbers, evaluated from left to right."""
-    return values_of(w, exprs)
-
-
 def values_of(
     w: Writer,
     exprs: Sequence[ops.Expr],
@@ -114,7 +109,7 @@ def _statements(w: Writer, expr: ops.Seq) -> None:
 
 
 def _arith(w: Writer, expr: ops.Arith) -> str:
-    left, right = longs_of(w, expr.left, expr.right)
+    left, right = values_of(w, (expr.left, expr.right))
     match expr.op:
         case "/" | "%":
             function = "divide" if expr.op == "/" else "modulo"
@@ -139,7 +134,7 @@ def _compare_text(w: Writer, expr: ops.StrCompare) -> str:
 
 
 def _compare(w: Writer, expr: ops.Compare) -> str:
-    left, right = longs_of(w, expr.left, expr.right)
+    left, right = values_of(w, (expr.left, expr.right))
     return f"(s64)({left} {expr.op} {right})"
 
 

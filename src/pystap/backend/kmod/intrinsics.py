@@ -130,9 +130,9 @@ def text_into(w: Writer, expr: ops.Intrinsic, to: str, size: str) -> None:
 
 def memory_dump(w: Writer, expr: ops.Intrinsic) -> str:
     """Bytes of memory for %m and %M: address and number of them, as two C arguments."""
-    from pystap.backend.kmod.expressions import longs_of
+    from pystap.backend.kmod.expressions import values_of
 
-    address, count = longs_of(w, *expr.args)
+    address, count = values_of(w, expr.args)
     room = w.string(w.unit.sizes.bound(expr))
     user = "true" if expr.name == "user_bytes" else "false"
     size = w.temp(

@@ -13,7 +13,7 @@ from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
 from pystap.ir.types import LocalVar, Ty
 from pystap.ir.walk import walk_body
-from pystap.probes.attach import KernelFunction, SessionEvent, SyscallEvent, Uprobe
+from pystap.probes.attach import SessionEvent, is_return, kind_of
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -168,9 +168,8 @@ def _positions(module: Module) -> list[str]:
 def _probes(unit: Unit) -> list[str]:
     rows = [_probe(probe) for probe in unit.module.probes]
     frames = " + ".join(f"sizeof(struct {name}) + 8" for name in unit.frames) or "8"
-    deepest = max(
-        [unit.module.limits.maxnesting] if any(f.recursive for f in unit.module.functions) else [1]
-    )
+    recursive = any(f.recursive for f in unit.module.functions)
+    deepest = unit.module.limits.maxnesting if recursive else 1
     return [
         "static const struct probe probes[] = {", *rows, "};", "",
         "static unsigned int arena_size(void)", "{", f"\treturn ({frames}) * {deepest};", "}",
@@ -179,41 +178,12 @@ def _probes(unit: Unit) -> list[str]:
 
 def _probe(probe: Probe) -> str:
     condition = f"condition{probe.condition}" if probe.condition >= 0 else "NULL"
-    returns = getattr(probe.attach, "is_return", False) or (
-        isinstance(probe.attach, SyscallEvent) and probe.attach.edge == "exit"
-    )
     words = [
-        quoted(probe.point), quoted(probe.name), quoted(_function_part(probe.point)),
-        quoted(_kind(probe)), "true" if returns else "false", f"handler{probe.handler}", condition,
+        quoted(probe.point), quoted(probe.name), quoted(probe.function()),
+        quoted(kind_of(probe.attach)), "true" if is_return(probe.attach) else "false",
+        f"handler{probe.handler}", condition,
     ]  # fmt: skip
     return f"\t{{ {', '.join(words)} }},"
-
-
-def _function_part(point: str) -> str:
-    _, _, rest = point.partition('function("')
-    name, quote, _ = rest.partition('"')
-    return name.partition("@")[0] if quote else ""
-
-
-_KINDS: Final = {
-    "Timer": "hrtimer",
-    "Profile": "perf",
-    "PerfEvent": "perf",
-    "Tracepoint": "tracepoint",
-    "SyscallEvent": "tracepoint",
-    "ProcessEvent": "tracepoint",
-}
-
-
-def _kind(probe: Probe) -> str:
-    match probe.attach:
-        case SessionEvent(kind):
-            return kind
-        case Uprobe():
-            return "uretprobe" if probe.attach.is_return else "uprobe"
-        case KernelFunction():
-            return "kretprobe" if probe.attach.is_return else "kprobe"
-    return _KINDS[type(probe.attach).__name__]
 
 
 def _session(module: Module) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pystap.backend.kmod import aggregates, keys, loops, printing
-from pystap.backend.kmod.expressions import long_of, longs_of, text_into, text_of
+from pystap.backend.kmod.expressions import long_of, text_into, text_of, values_of
 from pystap.backend.kmod.writer import Place, Writer
 from pystap.ir import ops
 from pystap.ir.types import Ty
@@ -89,7 +89,7 @@ def _delete_global(w: Writer, stmt: ops.DeleteGlobal) -> None:
 
 
 def _store(w: Writer, stmt: ops.Store) -> None:
-    address, value = longs_of(w, stmt.addr, stmt.value)
+    address, value = values_of(w, (stmt.addr, stmt.value))
     user = "true" if stmt.space == "user" else "false"
     w.line(f"memory_store(c, {address}, {stmt.size}, {value}, {user}, {stmt.pos});")
     w.check()

@@ -20,7 +20,7 @@ class Unit:
         self.declarations: list[str] = []
         self.frames: list[str] = []  # structures of the variables of functions and handlers
         self._functions = {id(f): index for index, f in enumerate(module.functions)}
-        self._tables: dict[str, str] = {}
+        self._tables: set[str] = set()
 
     @property
     def text_size(self) -> int:
@@ -59,7 +59,7 @@ class Unit:
     def table(self, key: str, make: list[str]) -> None:
         """Lines for file scope, once for each key."""
         if key not in self._tables:
-            self._tables[key] = key
+            self._tables.add(key)
             self.declarations += make
 
 

@@ -68,6 +68,7 @@ class Writer:
         self._labels = 0
         self._strings: list[int] = []  # sizes of the string temporaries
         self._strings_used = 0
+        self._strings_kept = 0  # of them by the expression around the statements
         self._names: dict[int, str] = {}
 
     # --- text ------------------------------------------------------------------------------------
@@ -120,17 +121,19 @@ class Writer:
         """How a variable is written."""
         return f"l->{self._names[id(var)]}"
 
+    def _new_temp(self) -> str:
+        self._temps += 1
+        return f"t{self._temps - 1}"
+
     def temp(self, value: str, kind: str = "s64") -> str:
         """A C variable with a value."""
-        name = f"t{self._temps}"
-        self._temps += 1
+        name = self._new_temp()
         self.line(f"{kind} {name} = {value};")
         return name
 
     def empty_temp(self, kind: str = "s64") -> str:
         """A C variable to be set on several ways."""
-        name = f"t{self._temps}"
-        self._temps += 1
+        name = self._new_temp()
         self.line(f"{kind} {name};")
         return name
 
@@ -138,8 +141,7 @@ class Writer:
         """``value`` as it was when the text ended at line ``mark``, of a number."""
         if len(self.lines) == mark or _SIMPLE.fullmatch(value):
             return value
-        name = f"t{self._temps}"
-        self._temps += 1
+        name = self._new_temp()
         self.lines.insert(mark, "\t" * self._indent + f"s64 {name} = {value};")
         return name
 
@@ -148,10 +150,8 @@ class Writer:
         chosen = self.empty_temp(kind)
         with self.block(f"if ({cond})", "} else {"):
             self.line(f"{chosen} = {yes()};")
-        self._indent += 1
-        self.line(f"{chosen} = {no()};")
-        self._indent -= 1
-        self.line("}")
+        with self.rest():
+            self.line(f"{chosen} = {no()};")
         return chosen
 
     def string(self, size: int) -> str:
@@ -171,17 +171,15 @@ class Writer:
 
     def statement_ends(self) -> None:
         """Strings in between are free again."""
-        self._strings_used = 0
+        self._strings_used = self._strings_kept
 
     @contextmanager
     def kept_strings(self) -> Iterator[None]:
         """Statements within an expression: what it holds so far stays."""
-        used = self._strings_used
-        outer = self.statement_ends
-        self.statement_ends = lambda: setattr(self, "_strings_used", used)  # type: ignore[method-assign]
+        outer, self._strings_kept = self._strings_kept, self._strings_used
         yield
-        self.statement_ends = outer  # type: ignore[method-assign]
-        self._strings_used = used
+        self.statement_ends()
+        self._strings_kept = outer
 
     def all_members(self) -> list[str]:
         """Members of the structure of this function."""

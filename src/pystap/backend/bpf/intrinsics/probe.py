@@ -17,7 +17,7 @@ from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import ops
 from pystap.probes import attach
-from pystap.typing import TYPE_CHECKING, Final
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.llvm.builder import Value
     from pystap.ir.module import Probe
-
-_KINDS: Final[dict[type, str]] = {
-    attach.Timer: "hrtimer",
-    attach.Profile: "perf",
-    attach.PerfEvent: "perf",
-    attach.Tracepoint: "tracepoint",
-    attach.SyscallEvent: "tracepoint",
-    attach.ProcessEvent: "tracepoint",
-}
 
 
 @long("target")
@@ -105,50 +96,23 @@ def _pn(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
 
 @string("ppfunc")
 def _ppfunc(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
-    _choose(s, room, _function_name)
-
-
-def _function_name(probe: Probe) -> str:
-    """What stands in ``function("NAME@...")`` of a probe point."""
-    _, _, rest = probe.point.partition('function("')
-    name, quote, _ = rest.partition('"')
-    return name.partition("@")[0] if quote else ""
+    _choose(s, room, lambda probe: probe.function())
 
 
 @string("probe_kind")
 def _kind(s: Scope, _e: ops.Intrinsic, room: Room) -> None:
-    _choose(s, room, _kind_of)
-
-
-def _kind_of(probe: Probe) -> str:
-    match probe.attach:
-        case attach.SessionEvent(kind):
-            return kind
-        case attach.Uprobe(is_return=is_return):
-            return "uretprobe" if is_return else "uprobe"
-        case attach.KernelFunction(is_return=is_return):
-            return "kretprobe" if is_return else "kprobe"
-    return _KINDS[type(probe.attach)]
+    _choose(s, room, lambda probe: attach.kind_of(probe.attach))
 
 
 @long("is_return")
 def _is_return(s: Scope, _e: ops.Intrinsic) -> Value:
     b = s.b
-    flags = [_returns(p) for p in s.u.module.probes]
+    flags = [int(attach.is_return(p.attach)) for p in s.u.module.probes]
     if len(set(flags)) == 1:
         return b.const("i64", flags[0])
     index = b.barrier(captured(s, "probe_id"))
     index = b.barrier(b.select(index.ult(len(flags)), index, 0))
     return b.load("i8", b.at(b.data(bytes(flags)), index)).zext("i64")
-
-
-def _returns(probe: Probe) -> int:
-    match probe.attach:
-        case attach.Uprobe(is_return=is_return) | attach.KernelFunction(is_return=is_return):
-            return int(is_return)
-        case attach.SyscallEvent(edge=edge):
-            return int(edge == "exit")
-    return 0
 
 
 # ---- texts of the session

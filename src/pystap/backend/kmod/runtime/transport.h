@@ -54,7 +54,7 @@ static struct rchan_callbacks channel_callbacks = {
 	.remove_buf_file = remove_nothing,
 };
 
-static void transport_record(enum message kind, const char *text, size_t size, bool more)
+static void transport_message(enum message kind, const char *text, size_t size, bool more)
 {
 	struct record head = { size, kind, more, raw_smp_processor_id(), 0 };
 	unsigned long flags;
@@ -70,11 +70,6 @@ static void transport_record(enum message kind, const char *text, size_t size, b
 	local_irq_restore(flags);
 	if (!at)
 		atomic64_add(1, &records_lost);
-}
-
-static void transport_message(enum message kind, const char *text, size_t size, bool more)
-{
-	transport_record(kind, text, size, more);
 }
 
 static int transport_create(const char *name, u32 megabytes)
