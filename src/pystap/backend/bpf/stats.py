@@ -297,24 +297,14 @@ def element_sequence(s: Scope, var: Global, key: Value) -> Value:
 
     place = array_layout(s.u, var)
     copy_words(s, key, s.area(KEY_AREA, place.key_size), place.key_size)
-    name = s.u.function(f"sequence.{var.index}", ["index"], lambda b: _emit_sequence(s.u, var, b))
-    return s.b.call(name, s.header(layout.INDEX))
-
-
-def _emit_sequence(u: Unit, var: Global, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.maps import array_layout
-    from pystap.backend.bpf.programs import runtime_scope
-
-    s = runtime_scope(u, b, b.args[0])
-    at = array_layout(u, var).value_room
     s.set_header(layout.SCRATCH, 0)
 
     def take(inner: Scope, slot: Value) -> None:
-        number = inner.b.load("i64", slot, at)
+        number = inner.b.load("i64", slot, place.value_room)
         inner.set_header(layout.SCRATCH, inner.header(layout.SCRATCH) | number)
 
     each_slot(s, var, KEY_AREA, take)
-    b.ret(s.header(layout.SCRATCH))
+    return s.header(layout.SCRATCH)
 
 
 # ---- merging
