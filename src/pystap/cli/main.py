@@ -129,12 +129,11 @@ def _translate(options: Options, name: str, text: str, report: PassReport) -> En
 
 def _is_of_process(entry: Entry, options: Options) -> bool:
     """Whether a translation looked at a process by its number, which others may get later."""
-    for probe in entry.artifact.probes:
-        attach = probe.attach
-        by_target = options.target_pid is not None and getattr(attach, "target_only", False)
-        if by_target or getattr(attach, "pid", 0):
-            return True
-    return False
+    from pystap.probes.attach import of_target, pid_of
+
+    attached = [probe.attach for probe in entry.artifact.probes]
+    by_target = options.target_pid is not None and any(map(of_target, attached))
+    return by_target or any(map(pid_of, attached))
 
 
 if __name__ == "__main__":

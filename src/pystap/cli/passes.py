@@ -194,11 +194,9 @@ def _counts(program: Program) -> tuple[int, int, int, int]:
 
 def _files(front: Front, artifact: Artifact) -> list[str]:
     """Files whose change makes the translation stale."""
-    from pystap.probes.attach import ProcessEvent, Uprobe
+    from pystap.probes.attach import files_of
 
-    attached = [p.attach for p in artifact.probes]
-    probed = {a.path for a in attached if isinstance(a, Uprobe | ProcessEvent) and a.path}
-    probed |= {a.program for a in attached if isinstance(a, Uprobe) and a.program}
+    probed = set[str]().union(*(files_of(p.attach) for p in artifact.probes))
     opened = front.probe_env.debug
     debug = () if opened is None else opened.files
     return [os.path.realpath(f) for f in (*front.tapset.used_files, *sorted(probed), *debug)]

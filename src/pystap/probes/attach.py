@@ -37,6 +37,19 @@ class PerfEvent(NamedTuple):
     hz: int = 0
 
 
+class ProcFile(NamedTuple):
+    """A file of the session: a read asks the handler for its text, a write hands it one.
+
+    ``path`` is relative to the session's directory; ``maxsize`` bounds the bytes of a text that
+    is read (0: a string's bound); ``umask`` takes bits away from the mode of the file.
+    """
+
+    path: str
+    edge: Literal["read", "write"]
+    maxsize: int = 0
+    umask: int = 0
+
+
 class Tracepoint(NamedTuple):
     """A kernel tracepoint, by BTF: ``arguments`` is the number of its arguments."""
 
@@ -48,11 +61,21 @@ class Tracepoint(NamedTuple):
 class SyscallEvent(NamedTuple):
     """Entry or return of system calls by number; ``numbers`` empty means every one.
 
-    Probes of this kind that share a handler are served by one dispatching program.
+    Those of the program at ``path``, of ``pid``, with ``target_only`` of target() and its
+    descendants, else of any process.  Probes of this kind that share a handler are served by one
+    dispatching program.
     """
 
     edge: Literal["enter", "exit"]
     numbers: tuple[int, ...] = ()
+    path: str = ""
+    pid: int = 0
+    target_only: bool = False
+
+    @property
+    def who(self) -> tuple[str, int, bool]:
+        """Whose calls count."""
+        return self.path, self.pid, self.target_only
 
 
 class Uprobe(NamedTuple):
@@ -112,6 +135,7 @@ Attach: TypeAlias = (
     | Timer
     | Profile
     | PerfEvent
+    | ProcFile
     | Tracepoint
     | SyscallEvent
     | Uprobe
@@ -136,6 +160,7 @@ _KINDS: Final[dict[type, str]] = {
     Timer: "hrtimer",
     Profile: "perf",
     PerfEvent: "perf",
+    ProcFile: "procfs",
     Tracepoint: "tracepoint",
     SyscallEvent: "tracepoint",
     ProcessEvent: "tracepoint",
@@ -152,6 +177,32 @@ def kind_of(attach: Attach) -> str:
         case KernelFunction(is_return=is_return):
             return "kretprobe" if is_return else "kprobe"
     return _KINDS[type(attach)]
+
+
+def of_target(attach: Attach) -> bool:
+    """Whether a probe counts in target() and its descendants only."""
+    match attach:
+        case Uprobe() | ProcessEvent() | SyscallEvent():
+            return attach.target_only
+    return False
+
+
+def pid_of(attach: Attach) -> int:
+    """The process a probe counts in only, 0 for any."""
+    match attach:
+        case Uprobe() | ProcessEvent() | SyscallEvent():
+            return attach.pid
+    return 0
+
+
+def files_of(attach: Attach) -> set[str]:
+    """The programs and libraries that a probe is about."""
+    match attach:
+        case Uprobe(path=path, program=program):
+            return {path, program} - {""}
+        case ProcessEvent(path=path) | SyscallEvent(path=path):
+            return {path} - {""}
+    return set()
 
 
 def is_return(attach: Attach) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
-from pystap.probes.attach import ProcessEvent
-from pystap.probes.base import Match, NoContext, ProbeEnv
+from pystap.probes.attach import ProcessEvent, SyscallEvent
+from pystap.probes.base import Context, Match, NoContext, ProbeEnv
 from pystap.probes.programs import (
     Program,
     find_programs,
@@ -35,6 +35,10 @@ _EVENTS: Final[dict[str, Literal["begin", "end", "thread.begin", "thread.end"]]]
     "thread.begin": "thread.begin",
     "thread.end": "thread.end",
 }
+_SYSCALLS: Final[dict[str, Literal["enter", "exit"]]] = {
+    "syscall": "enter",
+    "syscall.return": "exit",
+}
 _CODE: Final = (
     "function(string)", "function(string).call", "function(string).return",
     "function(string).exported", "function(string).inline", "function(string).label(string)",
@@ -51,7 +55,7 @@ _IN_FILES: Final = (*_CODE, *_MARKS, *_PLT)
 _SHAPES: Final = tuple(
     f"{root}.{rest}"
     for root in _ROOTS
-    for rest in (*_EVENTS, *_IN_FILES, *(_LIBRARY + rest for rest in _IN_FILES))
+    for rest in (*_EVENTS, *_SYSCALLS, *_IN_FILES, *(_LIBRARY + rest for rest in _IN_FILES))
 )
 
 
@@ -67,7 +71,14 @@ class Processes:
         for found in match_shapes(point, _SHAPES):
             rest = found.shape.partition(".")[2]
             if rest in _EVENTS:
-                matches += _event_matches(found, _EVENTS[rest], point, env)
+                event = ProcessEvent(_EVENTS[rest])
+                matches += _event_matches(found, event, NoContext("process"), point, env)
+            elif rest in _SYSCALLS:
+                from pystap.probes.process_syscalls import ProcessSyscallContext
+
+                edge = _SYSCALLS[rest]
+                context = ProcessSyscallContext(edge)
+                matches += _event_matches(found, SyscallEvent(edge), context, point, env)
             else:
                 matches += _code_matches(found, point, env)
         return matches
@@ -79,25 +90,26 @@ class Processes:
 
 def _event_matches(
     found: ShapeMatch,
-    edge: Literal["begin", "end", "thread.begin", "thread.end"],
+    event: ProcessEvent | SyscallEvent,
+    context: Context,
     point: ast.ProbePoint,
     env: ProbeEnv,
 ) -> list[Match]:
-    """Begin and end: of every process, of the target, of one process, or of a program."""
+    """An event of every process, of the target, of one process, or of those of a program."""
     who = found.args[0]
     if isinstance(who, str):
         programs = find_programs(who, env.sysroot, point.tok)
         return [
             Match(
-                [(_text(found, program.name), ProcessEvent(edge, path=program.path))],
-                NoContext("process"),
+                [(_text(found, program.name), event._replace(path=program.path))],
+                context,
                 [program.note] if program.note else [],
             )
             for program in programs
         ]
     target = who is None and (env.target_command is not None or env.target_pid is not None)
-    event = ProcessEvent(edge, pid=_checked_pid(who, point.tok), target_only=target)
-    return [Match([(found.text(), event)], NoContext("process"))]
+    event = event._replace(pid=_checked_pid(who, point.tok), target_only=target)
+    return [Match([(found.text(), event)], context)]
 
 
 def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:

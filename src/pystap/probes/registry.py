@@ -19,6 +19,7 @@ _MODULES: Final[dict[str, str]] = {
     "module": "kernel",
     "kprobe": "kernel",
     "perf": "perf_events",
+    "procfs": "procfs",
     "process": "process",
     "syscall": "syscalls",
     "dw_syscall": "syscalls",
@@ -30,7 +31,6 @@ _MODULES: Final[dict[str, str]] = {
     "debuginfod": "unsupported",
     "java": "unsupported",
     "netfilter": "unsupported",
-    "procfs": "unsupported",
     "python3": "unsupported",
 }
 

@@ -12,7 +12,6 @@ from pystap.typing import Final
 # First component -> what it is, and what may serve instead.
 _ROOTS: Final[dict[str, tuple[str, str | None]]] = {
     "netfilter": ("netfilter hooks", None),
-    "procfs": ("procfs files", None),
     "java": ("probes on Java methods", None),
     "python3": ("probes on Python functions", None),
     "debuginfod": ("programs found by debuginfod", 'name the program: process("/path")'),
@@ -22,7 +21,6 @@ _KERNEL: Final[dict[str, tuple[str, str | None]]] = {
     "lsm": ("security hooks", None),
 }
 _PROCESS: Final[dict[str, tuple[str, str | None]]] = {
-    "syscall": ("system calls of one program", "use syscall.* and pid() or target()"),
     "data": ("hardware watchpoints", None),
 }
 _SECOND: Final = {"kernel": _KERNEL, "process": _PROCESS}

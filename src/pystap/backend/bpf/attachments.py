@@ -17,6 +17,7 @@ from pystap.probes.attach import (
     Timer,
     Tracepoint,
     Uprobe,
+    of_target,
 )
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -183,8 +184,7 @@ def _processes(unit: Unit) -> list[Entry]:
     probes = [
         i
         for i, p in enumerate(unit.module.probes)
-        if isinstance(p.attach, ProcessEvent)
-        or (isinstance(p.attach, Uprobe) and p.attach.target_only)
+        if isinstance(p.attach, ProcessEvent) or of_target(p.attach)
     ]
     entries = []
     for function, target in process_events.emit_process_programs(unit):

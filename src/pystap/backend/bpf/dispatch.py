@@ -6,6 +6,9 @@ asked for.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+from pystap.backend.bpf import helpers, process_table
 from pystap.backend.bpf.context_values import Event, ProgramKind
 from pystap.backend.bpf.facts import X86_CS
 from pystap.backend.bpf.levels import level_of
@@ -28,10 +31,11 @@ _X86_USER32_CS: Final = 0x23  # of a process in 32-bit mode, whose numbers mean 
 class _Group:
     """Probes that share a handler: number of the call -> probe; ``other`` takes any call."""
 
-    __slots__ = ("alone", "numbers", "other", "probe")
+    __slots__ = ("alone", "event", "numbers", "other", "probe")
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, event: SyscallEvent) -> None:
         self.probe = probe
+        self.event = event
         self.numbers: dict[int, int] = {}
         self.other = -1
         self.alone = False  # no other call gets here
@@ -111,10 +115,11 @@ def _group(unit: Unit, indexes: list[int]) -> list[_Group]:
 def _fitting(groups: list[_Group], probe: Probe, attach: SyscallEvent) -> _Group:
     for group in groups:
         same = (group.probe.handler, group.probe.condition) == (probe.handler, probe.condition)
+        same = same and group.event.who == attach.who
         free = group.other < 0 and (attach.numbers or not group.numbers)
         if same and free and not group.numbers.keys() & set(attach.numbers):
             return group
-    groups.append(_Group(probe))
+    groups.append(_Group(probe, attach))
     return groups[-1]
 
 
@@ -125,13 +130,27 @@ def _emit_group(
 
     def run() -> None:
         probe = _probe_index(b, group, number)
-        emit_handler(unit, b, kind, b.args[0], group.probe, probe, level)
+        fits = _fits_process(unit, b, group.event)
+        with b.if_(fits) if fits is not None else nullcontext():
+            emit_handler(unit, b, kind, b.args[0], group.probe, probe, level)
 
     if group.other >= 0 or group.alone:
         run()
         return
     with b.if_(_among(b, number, set(group.numbers))):
         run()
+
+
+def _fits_process(unit: Unit, b: FunctionBuilder, event: SyscallEvent) -> Value | None:
+    """``i1``: the call is one of a process that counts; None when all do."""
+    if event.path:
+        return process_table.runs_program(unit, b, event.path).ne(0)
+    if not (event.pid or event.target_only):
+        return None
+    tgid = b.helper(helpers.GET_CURRENT_PID_TGID, "i64") >> 32
+    if event.pid:
+        return tgid.eq(event.pid)
+    return process_table.belongs_to_target(unit, b, tgid).ne(0)
 
 
 def _probe_index(b: FunctionBuilder, group: _Group, number: Value) -> Value:

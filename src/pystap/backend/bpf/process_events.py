@@ -21,6 +21,7 @@ from pystap.backend.bpf.artifact import (
 from pystap.backend.bpf.levels import level_of
 from pystap.backend.bpf.process_table import (
     ENDED,
+    HELD,
     PENDING,
     STATE,
     TARGET,
@@ -336,7 +337,7 @@ def _emit_iterator(e: _Emission) -> None:
         b.ret(0)
     # the command of -c has not begun: it is held
     held = b.load("i64", control_word(b, e.u, CONTROL_HELD)).ne(0) & table.is_target(tgid)
-    table.put(who, b.select(held, b.const("i64", 0), PENDING), helpers.NOEXIST)
+    table.put(who, b.select(held, HELD, b.const("i64", PENDING)), helpers.NOEXIST)
     if e.groups["thread.begin"]:
         with b.if_(tid.ne(tgid)):
             table.await_thread(tid)
@@ -348,7 +349,8 @@ def _always(_wanted: Watched, _groups: _Groups) -> bool:
 
 
 def _for_execs(wanted: Watched, groups: _Groups) -> bool:
-    return bool(wanted.programs or groups["begin"] or groups["end"])
+    # the target's for the end of HELD
+    return bool(wanted.programs or wanted.target or groups["begin"] or groups["end"])
 
 
 def _for_begins(_wanted: Watched, groups: _Groups) -> bool:

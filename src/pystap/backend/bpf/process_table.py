@@ -13,7 +13,7 @@ from pystap.backend.bpf.facts import CompileError
 from pystap.backend.bpf.unit import control_word
 from pystap.ir import ops
 from pystap.ir.walk import owners, walk_body
-from pystap.probes.attach import ProcessEvent, Uprobe
+from pystap.probes.attach import ProcessEvent, of_target
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ DEVICE: Final = 0xFFFF_FFFF
 TARGET: Final = 1 << 32  # is target() or was started by it or by a descendant of it
 PENDING: Final = 1 << 33  # began before the session did; the handler of its begin has yet to run
 ENDED: Final = 1 << 34
+HELD: Final = 1 << 35  # the command of -c before it runs: still a part of the session's program
 
 _ELEMENT: Final = 16
 _PROCESSES: Final = "processes"
@@ -78,8 +79,7 @@ def watched(module: Module) -> Watched:
 
 
 def _needs_target(module: Module) -> bool:
-    if any(isinstance(p.attach, ProcessEvent | Uprobe) and p.attach.target_only
-           for p in module.probes):  # fmt: skip
+    if any(of_target(probe.attach) for probe in module.probes):
         return True
     return any(
         isinstance(node, ops.Intrinsic) and node.name == "in_target"
@@ -245,7 +245,7 @@ def belongs_to_target(unit: Unit, b: FunctionBuilder, tgid: Operand) -> Value:
         with inner.if_(element.eq(0)):
             inner.ret(0)
         state = inner.load("i64", element, STATE, volatile=True)
-        inner.ret((state & TARGET).ne(0).zext("i64"))
+        inner.ret((state & (TARGET | HELD)).eq(TARGET).zext("i64"))
 
     return b.call(unit.function("in_target", ["tgid"], emit_test), tgid)
 
