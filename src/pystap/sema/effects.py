@@ -20,16 +20,18 @@ _PURE_MARK: Final = "/* pure */"
 class Uses:
     """Effects of a piece of code without those of the functions it calls.
 
-    ``noticed`` tells that it prints, stores to memory, raises errors on purpose or the like.
+    ``noticed`` tells that it prints, stores to memory, raises errors on purpose or the like;
+    ``gives_way`` that there is a ``next``.
     """
 
-    __slots__ = ("calls", "noticed", "reads", "writes")
+    __slots__ = ("calls", "gives_way", "noticed", "reads", "writes")
 
     def __init__(self) -> None:
         self.reads: set[Symbol] = set()
         self.writes: set[Symbol] = set()
         self.calls: set[FunctionSymbol] = set()
         self.noticed = False
+        self.gives_way = False
 
 
 def uses_of(node: ast.Node, into: Uses | None = None) -> Uses:
@@ -55,6 +57,7 @@ def function_uses(function: FunctionSymbol, known: dict[str, GlobalSymbol]) -> U
     body = function.decl.body
     if function.body is not None:
         uses_of(function.body, uses)
+        uses.noticed |= uses.gives_way  # an error where no overload is left
     elif function.intrinsic is not None:
         uses.noticed = not INTRINSICS[function.intrinsic[0]].pure
     elif isinstance(body, ast.EmbeddedCode):
@@ -219,6 +222,10 @@ def _foreach(node: ast.Foreach, uses: Uses, stack: _Stack) -> None:
     stack += [index for index in node.slice or () if index is not None]
 
 
+def _next(_node: ast.Next, uses: Uses, _stack: _Stack) -> None:
+    uses.gives_way = True
+
+
 def _delete(node: ast.Delete, uses: Uses, stack: _Stack) -> None:
     _write(node.target, uses, stack, also_read=False)
 
@@ -267,6 +274,7 @@ _RULES: Final[dict[type, Callable[[Any, Uses, _Stack], None]]] = {
     ast.Crement: _crement,
     ast.For: _for,
     ast.Foreach: _foreach,
+    ast.Next: _next,
     ast.Delete: _delete,
     ast.TryCatch: _try_catch,
     ast.Call: _call,
