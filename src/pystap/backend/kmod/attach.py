@@ -39,48 +39,78 @@ class _Table(NamedTuple):
 
 def unserved(attach: Attach) -> bool:
     """Whether this runtime has no way to attach a probe."""
+    if isinstance(attach, SyscallEvent) and any(attach.who):
+        return True
     return not isinstance(attach, _SERVED)
 
 
-def attachments(module: Module) -> list[str]:
+def attachments(module: Module, prefix: str) -> list[str]:
     """Lines for the tables, the functions of tracepoints, and what starts and stops them all."""
     functions, points = _tracepoints(module)
     entries, exits = _functions(module, False), _functions(module, True)
     tables = [
-        _Table("timer_probe", "timer_probes", _timers(module), "timers_start", "timers_stop"),
-        _Table("perf_probe", "perf_probes", _perf_events(module), "perf_start", "perf_stop"),
-        _Table("function_probe", "entry_probes", entries, "functions_start", "functions_stop"),
-        _Table("function_probe", "exit_probes", exits, "functions_start", "functions_stop"),
         _Table(
-            "tracepoint_probe", "point_probes", points, "tracepoints_start", "tracepoints_stop"
+            "stap_timer_probe",
+            "stap_timer_probes",
+            _timers(module),
+            "stap_timers_start",
+            "stap_timers_stop",
+        ),
+        _Table(
+            "stap_perf_probe",
+            "stap_perf_probes",
+            _perf_events(module),
+            "stap_perf_start",
+            "stap_perf_stop",
+        ),
+        _Table(
+            "stap_function_probe",
+            "stap_entry_probes",
+            entries,
+            "stap_functions_start",
+            "stap_functions_stop",
+        ),
+        _Table(
+            "stap_function_probe",
+            "stap_exit_probes",
+            exits,
+            "stap_functions_start",
+            "stap_functions_stop",
+        ),
+        _Table(
+            "stap_tracepoint_probe",
+            "stap_point_probes",
+            points,
+            "stap_tracepoints_start",
+            "stap_tracepoints_stop",
         ),
     ]
     used = [table for table in tables if table.rows]
     lines = list(functions)
     for table in used:
         lines += [f"static struct {table.kind} {table.name}[] = {{", *table.rows, "};"]
-    return [*lines, "", *_start(used), "", *_stop(used)]
+    return [*lines, "", *_start(used, prefix), "", *_stop(used, prefix)]
 
 
-def _start(tables: list[_Table]) -> list[str]:
-    lines = ["static int probes_start(void)", "{", "\tint error = 0;", ""]
+def _start(tables: list[_Table], prefix: str) -> list[str]:
+    lines = [f"static int {prefix}attach(void)", "{", "\tint error = 0;", ""]
     for table in tables:
         lines += ["\tif (!error)", f"\t\terror = {table.start}({_arguments(table)});"]
     return [*lines, "\treturn error;", "}"]
 
 
-def _stop(tables: list[_Table]) -> list[str]:
-    lines = ["static void probes_stop(void)", "{"]
+def _stop(tables: list[_Table], prefix: str) -> list[str]:
+    lines = [f"static void {prefix}detach(void)", "{"]
     for table in reversed(tables):
-        counts = "probes_missed += " if table.kind == "function_probe" else ""
+        counts = "stap_probes_missed += " if table.kind == "stap_function_probe" else ""
         lines.append(f"\t{counts}{table.stop}({_arguments(table)});")
     return [*lines, "}"]
 
 
 def _arguments(table: _Table) -> str:
     words = [table.name, f"ARRAY_SIZE({table.name})"]
-    if table.kind == "function_probe":
-        words.append("true" if table.name == "exit_probes" else "false")
+    if table.kind == "stap_function_probe":
+        words.append("true" if table.name == "stap_exit_probes" else "false")
     return ", ".join(words)
 
 
@@ -138,16 +168,16 @@ def _tracepoints(module: Module) -> tuple[list[str], list[str]]:
         params = "".join(f", u64 a{i}" for i in range(count))
         values = ", ".join(f"a{i}" for i in range(count)) or "0"
         functions += [
-            f"static void point_{name}(void *data{params})", "{",
+            f"static void stap_point_{name}(void *data{params})", "{",
             f"\tu64 args[] = {{ {values} }};", "\tstruct event event = { .args = args };", "",
-            *[f"\tprobe_hit({index}, &event);" for index in indexes], "}", "",
+            *[f"\tstap_probe_hit({index}, &event);" for index in indexes], "}", "",
         ]  # fmt: skip
-        rows.append(_point_row(indexes[0], name, f"point_{name}"))
-    for edge, function in (("enter", "syscalls_entered"), ("exit", "syscalls_left")):
+        rows.append(_point_row(indexes[0], name, f"stap_point_{name}"))
+    for edge, function in (("enter", "stap_syscalls_entered"), ("exit", "stap_syscalls_left")):
         found = _system_calls(module, edge)
         if found:
             functions += _system_call_function(edge, function, found)
-            rows.append(_point_row(found[0][0], f"sys_{edge}", f"calls_{edge}"))
+            rows.append(_point_row(found[0][0], f"sys_{edge}", f"stap_calls_{edge}"))
     return functions, rows
 
 
@@ -168,7 +198,7 @@ def _system_calls(module: Module, edge: str) -> list[tuple[int, int]]:
 def _system_call_function(edge: str, function: str, found: list[tuple[int, int]]) -> list[str]:
     rows = ", ".join(f"{{ {probe}, {number} }}" for probe, number in found)
     return [
-        f"static const struct syscall_probe calls_{edge}_probes[] = {{ {rows} }};", "",
-        f"static void calls_{edge}(void *data, struct pt_regs *regs, long value)", "{",
-        f"\t{function}(calls_{edge}_probes, {len(found)}, regs, value);", "}", "",
+        f"static const struct stap_syscall_probe stap_calls_{edge}_probes[] = {{ {rows} }};", "",
+        f"static void stap_calls_{edge}(void *data, struct pt_regs *regs, long value)", "{",
+        f"\t{function}(stap_calls_{edge}_probes, {len(found)}, regs, value);", "}", "",
     ]  # fmt: skip

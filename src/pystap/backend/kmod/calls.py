@@ -19,7 +19,7 @@ def head(unit: Unit, function: Function) -> str:
     if function.result is Ty.STR:
         params = ["char *result", "u32 result_size", *params]
     kind = "s64" if function.result is Ty.LONG else "void"
-    words = ", ".join(["struct context *c", *params])
+    words = ", ".join(["struct stap_context *c", *params])
     return f"static {kind} {unit.function_name(function)}({words})"
 
 
@@ -28,7 +28,7 @@ def call(w: Writer, expr: ops.Call, to: str, size: str) -> str:
     from pystap.backend.kmod.expressions import values_of
 
     args = values_of(w, expr.args)
-    w.line(f"if (!call_begin(c, {expr.pos})) {w.goto(w.fault_label())}")
+    w.line(f"if (!stap_call_begin(c, {expr.pos})) {w.goto(w.fault_label())}")
     result = ""
     if expr.ty is Ty.LONG:
         result = w.temp("0")
@@ -44,11 +44,11 @@ def call(w: Writer, expr: ops.Call, to: str, size: str) -> str:
             with w.block("if (c->passed)"):
                 w.line("c->passed = 0;")
                 w.line(text)
-    w.line("call_end(c);")
+    w.line("stap_call_end(c);")
     if may_pass:
         with w.block("if (c->passed)"):
             w.line("c->passed = 0;")
-            w.line(f'fault(c, {expr.pos}, "all functions exhausted");')
+            w.line(f'stap_fault(c, {expr.pos}, "all functions exhausted");')
     w.check()
     return result
 

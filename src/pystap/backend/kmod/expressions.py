@@ -53,10 +53,10 @@ def text_into(w: Writer, expr: ops.Expr, to: str, size: str) -> None:
         case ops.Concat(parts):
             texts = [text_of(w, part) for part in parts]
             with w.block(""):
-                w.line(f"struct sink s = sink_of({to}, {size});")
+                w.line(f"struct stap_sink s = stap_sink_of({to}, {size});")
                 for text in texts:
-                    w.line(f"put_text(&s, {text});")
-                w.line("sink_close(&s);")
+                    w.line(f"stap_put_text(&s, {text});")
+                w.line("stap_sink_close(&s);")
         case ops.Sprint():
             printing.sprint(w, expr, to, size)
         case ops.SprintHist():
@@ -66,7 +66,7 @@ def text_into(w: Writer, expr: ops.Expr, to: str, size: str) -> None:
         case ops.Intrinsic():
             intrinsics.text_into(w, expr, to, size)
         case _:
-            w.line(f"copy_string({to}, {text_of(w, expr)}, {size});")
+            w.line(f"stap_copy_string({to}, {text_of(w, expr)}, {size});")
 
 
 def _room(w: Writer, expr: ops.Expr) -> int:
@@ -112,11 +112,11 @@ def _arith(w: Writer, expr: ops.Arith) -> str:
     left, right = values_of(w, (expr.left, expr.right))
     match expr.op:
         case "/" | "%":
-            function = "divide" if expr.op == "/" else "modulo"
+            function = "stap_divide" if expr.op == "/" else "stap_modulo"
             if expr.pos >= 0:
                 right = w.temp(right)
                 with w.block(f"if (unlikely(!{right}))"):
-                    w.line(f'fault(c, {expr.pos}, "division by 0");')
+                    w.line(f'stap_fault(c, {expr.pos}, "division by 0");')
                     w.line(w.goto(w.fault_label()))
             return f"{function}({left}, {right})"
         case "<<":
@@ -168,9 +168,10 @@ def _load(w: Writer, expr: ops.Load) -> str:
     kind = f"{'s' if expr.signed and not expr.bit_size else 'u'}{expr.size * 8}"
     user = "true" if expr.space == "user" else "false"
     value = w.empty_temp(kind)
-    with w.block(f"if (unlikely(!memory_read(&{value}, {address}, {expr.size}, {user})))"):
+    with w.block(f"if (unlikely(!stap_memory_read(&{value}, {address}, {expr.size}, {user})))"):
         w.line(
-            f'fault_number(c, {expr.pos}, "{expr.space} read fault at ", {address}, \'x\', "");'
+            f'stap_fault_number(c, {expr.pos}, "{expr.space} read fault at ", '
+            f"{address}, 'x', \"\");"
         )
         w.line(w.goto(w.fault_label()))
     if not expr.bit_size:
@@ -184,8 +185,10 @@ def _match(w: Writer, expr: ops.Match) -> str:
     subject = text_of(w, expr.operand)
     negation = "!" if expr.negated else ""
     if w.unit.is_tagged(expr.regex):
-        return w.temp(f"{negation}tagged_search(c, &regex{expr.regex}, {subject})")
-    return w.temp(f"{negation}dfa_search(&regex{expr.regex}, {subject})")
+        return w.temp(
+            f"{negation}stap_tagged_search(c, &{w.unit.prefix}regex{expr.regex}, {subject})"
+        )
+    return w.temp(f"{negation}stap_dfa_search(&{w.unit.prefix}regex{expr.regex}, {subject})")
 
 
 def _seq(w: Writer, expr: ops.Seq) -> str:
@@ -200,9 +203,9 @@ _CONTEXT: Final = {
     "sysret": "c->event->result",
     "retval": "c->event->result",
     "probe_id": "(s64)c->probe",
-    "reg": "event_register(c, {0})",
-    "funcarg": "event_argument(c, {0})",
-    "ip": "event_address(c)",
+    "reg": "stap_event_register(c, {0})",
+    "funcarg": "stap_event_argument(c, {0})",
+    "ip": "stap_event_address(c)",
 }
 
 

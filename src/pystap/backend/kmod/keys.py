@@ -26,15 +26,17 @@ def make_key(w: Writer, var: Global, parts: Sequence[ops.Expr | None]) -> tuple[
         if ty is Ty.LONG:
             w.line(f"{name}.k{index} = {next(values)};")
         else:
-            w.line(f"copy_key({name}.k{index}, {next(values)}, sizeof({name}.k{index}));")
+            w.line(f"stap_copy_key({name}.k{index}, {next(values)}, sizeof({name}.k{index}));")
     return f"&{name}", wanted
 
 
 def find(w: Writer, var: Global, parts: Sequence[ops.Expr]) -> str:
     """A C variable that points to the value of an element, NULL when absent."""
     key, _ = make_key(w, var, parts)
-    kind = "char" if var.value is Ty.STR else "s64" if var.stats is None else "struct aggregate"
-    return w.temp(f"map_find(&{w.unit.global_name(var)}, {key})", f"{kind} *")
+    kind = (
+        "char" if var.value is Ty.STR else "s64" if var.stats is None else "struct stap_aggregate"
+    )
+    return w.temp(f"stap_map_find(&{w.unit.global_name(var)}, {key})", f"{kind} *")
 
 
 def has(w: Writer, expr: ops.MapHas) -> str:
@@ -42,8 +44,8 @@ def has(w: Writer, expr: ops.MapHas) -> str:
     key, wanted = make_key(w, expr.var, expr.keys)
     name = w.unit.global_name(expr.var)
     if None not in expr.keys:
-        return w.temp(f"map_find(&{name}, {key}) != NULL")
-    return w.temp(f"map_has_matching(&{name}, {key}, {wanted:#x})")
+        return w.temp(f"stap_map_find(&{name}, {key}) != NULL")
+    return w.temp(f"stap_map_has_matching(&{name}, {key}, {wanted:#x})")
 
 
 def delete(w: Writer, stmt: ops.DeleteMap) -> None:
@@ -51,14 +53,14 @@ def delete(w: Writer, stmt: ops.DeleteMap) -> None:
     key, wanted = make_key(w, stmt.var, stmt.keys)
     name = w.unit.global_name(stmt.var)
     if None not in stmt.keys:
-        w.line(f"map_delete(&{name}, {key});")
+        w.line(f"stap_map_delete(&{name}, {key});")
     else:
-        w.line(f"map_delete_matching(&{name}, {key}, {wanted:#x});")
+        w.line(f"stap_map_delete_matching(&{name}, {key}, {wanted:#x});")
 
 
 def overflow(w: Writer, var: Global, condition: str, position: int) -> None:
     """The run-time error when there was no room."""
     declared = "true" if var.capacity_declared else "false"
     with w.block(f"if (unlikely({condition}))"):
-        w.line(f"map_overflow(c, &{w.unit.global_name(var)}, {declared}, {position});")
+        w.line(f"stap_map_overflow(c, &{w.unit.global_name(var)}, {declared}, {position});")
         w.line(w.goto(w.fault_label()))

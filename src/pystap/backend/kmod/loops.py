@@ -43,16 +43,17 @@ def foreach(w: Writer, stmt: ops.Foreach) -> None:
         pattern, wanted = keys.make_key(w, var, stmt.slice)
     limit = "S64_MAX" if stmt.limit is None else w.temp(long_of(w, stmt.limit))
     w.statement_ends()
-    order = w.temp("c->order + c->order_used", "struct sorted *")
+    order = w.temp("c->order + c->order_used", "struct stap_sorted *")
     count = w.temp(
-        f"order_elements(&{_ordering(w, stmt)}, {order}, {pattern}, {wanted:#x}, {limit})", "u32"
+        f"stap_order_elements(&{_ordering(w, stmt)}, {order}, {pattern}, {wanted:#x}, {limit})",
+        "u32",
     )
     index = w.empty_temp("u32")
     give_back = f"c->order_used -= {count};"
     w.line(f"c->order_used += {count};")
     w.places.append(Place("loop_memory", undo=give_back))
     with w.block(f"for ({index} = 0; {index} < {count}; {index}++)"):
-        node = w.temp(f"{order}[{index}].node", "struct map_node *")
+        node = w.temp(f"{order}[{index}].node", "struct stap_map_node *")
         _set_variables(w, stmt, node)
         w.places.append(Place("loop", break_to=done, continue_to=again))
         with w.block(""):
@@ -72,26 +73,26 @@ def _set_variables(w: Writer, stmt: ops.Foreach, node: str) -> None:
         if ty is Ty.LONG:
             w.line(f"{to} = {key}->k{index};")
         else:
-            w.line(f"copy_string({to}, {key}->k{index}, sizeof({to}));")
+            w.line(f"stap_copy_string({to}, {key}->k{index}, sizeof({to}));")
     if stmt.value is None:
         return
     to, value = w.variable(stmt.value), f"{node}->data + {w.unit.global_name(var)}.value_at"
     if var.value is Ty.LONG:
         w.line(f"{to} = *(s64 *)({value});")
     else:
-        w.line(f"copy_string({to}, {value}, sizeof({to}));")
+        w.line(f"stap_copy_string({to}, {value}, sizeof({to}));")
 
 
 def _ordering(w: Writer, stmt: ops.Foreach) -> str:
     """The C name of how a loop is ordered, put into file scope."""
     var = stmt.var
-    name = f"order_{w.name}_{w.label('at')}"
+    name = f"{w.name}_order_{w.label('at')}"
     spec = f"&{w.unit.spec_name(var)}" if var.stats is not None else "NULL"
     ty = var.keys[stmt.column - 1] if stmt.column else var.value
     text = "true" if ty is Ty.STR else "false"
     w.unit.declarations.append(
-        f"static const struct ordering {name} = {{ &{w.unit.global_name(var)}, {spec}, "
-        f"STAT_{stmt.sort_op.upper()}, {stmt.column}, {stmt.order}, {text} }};"
+        f"static const struct stap_ordering {name} = {{ &{w.unit.global_name(var)}, {spec}, "
+        f"STAP_STAT_{stmt.sort_op.upper()}, {stmt.column}, {stmt.order}, {text} }};"
     )
     return name
 

@@ -20,9 +20,9 @@ def declare(unit: Unit) -> list[str]:
             f"/* {regex.pattern.replace('*/', '* /').encode('ascii', 'replace').decode()} */"
         )
         if isinstance(regex.dfa, TaggedDfa):
-            lines += _tagged(f"regex{index}", regex.dfa)
+            lines += _tagged(f"{unit.prefix}regex{index}", regex.dfa)
         elif isinstance(regex.dfa, Dfa):
-            lines += _plain(f"regex{index}", regex.dfa)
+            lines += _plain(f"{unit.prefix}regex{index}", regex.dfa)
     return lines
 
 
@@ -41,7 +41,7 @@ def _plain(name: str, dfa: Dfa) -> list[str]:
         _numbers("u8", f"{name}_class_of", dfa.class_of),
         _numbers("u16", f"{name}_table", dfa.table),
         _numbers("u8", f"{name}_at_end", map(int, dfa.at_end)),
-        f"static const struct dfa {name} = {{ {name}_class_of, {name}_table, {name}_at_end, "
+        f"static const struct stap_dfa {name} = {{ {name}_class_of, {name}_table, {name}_at_end, "
         f"{dfa.classes}, {dfa.start} }};",
     ]
 
@@ -61,7 +61,7 @@ def _tagged(name: str, dfa: TaggedDfa) -> list[str]:
         _numbers("s16", f"{name}_at_end", dfa.at_end),
         _numbers("u16", f"{name}_moves_at", begins),
         f"static const s16 {name}_moves[][2] = {{ {rows or '{ 0, 0 }'} }};",
-        f"static const struct tagged_dfa {name} = {{ {name}_class_of, {name}_table, "
+        f"static const struct stap_tagged_dfa {name} = {{ {name}_class_of, {name}_table, "
         f"{name}_actions, {name}_accept, {name}_at_end, {name}_moves_at, {name}_moves, "
         f"{dfa.classes}, {dfa.start}, {dfa.start_moves}, {dfa.groups} }};",
     ]

@@ -25,10 +25,10 @@ def sprint(w: Writer, expr: ops.Sprint, to: str, size: str) -> None:
     """A format into a string."""
     values = _arguments(w, expr.args)
     with w.block(""):
-        w.line(f"struct sink s = sink_of({to}, {size});")
+        w.line(f"struct stap_sink s = stap_sink_of({to}, {size});")
         for directive in expr.format.directives:
             _put(w, directive, values, "&s")
-        w.line("sink_close(&s);")
+        w.line("stap_sink_close(&s);")
 
 
 def _arguments(w: Writer, args: list[ops.Expr]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def _arguments(w: Writer, args: list[ops.Expr]) -> Iterator[str]:
 
 def _put(w: Writer, d: Directive, values: Iterator[str], sink: str) -> None:
     if not d.conv:
-        w.line(f"put_bytes({sink}, {quoted(d.text)}, {len(d.text)});")
+        w.line(f"stap_put_bytes({sink}, {quoted(d.text)}, {len(d.text)});")
         return
     width = next(values) if d.width == STAR else number(d.width or 0)
     precision = (
@@ -56,17 +56,17 @@ def _put(w: Writer, d: Directive, values: Iterator[str], sink: str) -> None:
     plain = d.width is None and d.precision is None
     match d.conv:
         case "d" if plain and d.flag in ("", "-", "0", "#"):
-            w.line(f"put_long({sink}, {value});")
+            w.line(f"stap_put_long({sink}, {value});")
         case "s" if plain and d.flag != "#":
-            w.line(f"put_text({sink}, {value});")
+            w.line(f"stap_put_text({sink}, {value});")
         case "s":
-            w.line(f"put_string({sink}, {value}, {flag}, {width}, {precision});")
+            w.line(f"stap_put_string({sink}, {value}, {flag}, {width}, {precision});")
         case "c":
-            w.line(f"put_char({sink}, {value}, {flag}, {width});")
+            w.line(f"stap_put_char({sink}, {value}, {flag}, {width});")
         case "b":
-            w.line(f"put_binary({sink}, {value}, {left}, {width}, {precision});")
+            w.line(f"stap_put_binary({sink}, {value}, {left}, {width}, {precision});")
         case "m" | "M":
             hexa = "true" if d.conv == "M" else "false"
-            w.line(f"put_memory({sink}, {value}, {hexa}, {left}, {width}, {precision});")
+            w.line(f"stap_put_memory({sink}, {value}, {hexa}, {left}, {width}, {precision});")
         case _:
-            w.line(f"put_number({sink}, {value}, '{d.conv}', {flag}, {width}, {precision});")
+            w.line(f"stap_put_number({sink}, {value}, '{d.conv}', {flag}, {width}, {precision});")

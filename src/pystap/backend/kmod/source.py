@@ -17,6 +17,8 @@ from pystap.probes.attach import SessionEvent, is_return, kind_of
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pystap.ir.probe import Probe
 
 _MOST_ACTIONS: Final = 1 << 62
@@ -28,24 +30,46 @@ def print_c(module: Module, surroundings: str = "module.h") -> str:
     ``surroundings`` is the header of the runtime that holds the session: ``module.h`` for the
     kernel, ``in_process.h`` for a process that runs begin and end probes.
     """
-    unit = Unit(module)
-    functions = [_function(unit, f) for f in module.functions]
-    handlers = [_handler(unit, h) for h in module.handlers]
-    conditions = [_condition(unit, i, e) for i, e in enumerate(module.conditions)]
-    bodies = [line for part in (*functions, *handlers, *conditions) for line in (*part, "")]
+    return print_scripts([module], surroundings)
+
+
+def print_scripts(modules: Sequence[Module], surroundings: str = "module.h") -> str:
+    """C text of a module that holds several scripts, of which the parameter ``script`` chooses.
+
+    They have the same limits (``-D``), and only session probes if they are more than one.
+    """
+    names = [f"stap{i}_" if len(modules) > 1 else "stap_" for i in range(len(modules))]
+    units = [Unit(module, prefix) for module, prefix in zip(modules, names)]
+    bodies = [line for unit in units for line in _script(unit, surroundings == "module.h")]
+    scripts = ", ".join(f"&{unit.prefix}the_script" for unit in units)
     return "\n".join(
         [
-            *_defines(unit), f'#include "{surroundings}"', '#include "memory.h"',
-            '#include "tables.h"', "", *patterns.declare(unit), *declare_globals(unit), "",
-            *unit.declarations, "", *[calls.head(unit, f) + ";" for f in module.functions], "",
-            *bodies, *_positions(module), "", *_probes(unit), "",
-            *(attachments(module) if surroundings == "module.h" else []), *_session(module), "",
+            *_defines(units), f'#include "{surroundings}"', '#include "memory.h"',
+            '#include "tables.h"', *bodies, "",
+            f"static const struct stap_script *const stap_scripts[] = {{ {scripts} }};", "",
+            "STAP_MODULE", "",
         ]
     )  # fmt: skip
 
 
-def _defines(unit: Unit) -> list[str]:
-    limits = unit.module.limits
+def _script(unit: Unit, attached: bool) -> list[str]:
+    """All that belongs to one script."""
+    module = unit.module
+    functions = [_function(unit, f) for f in module.functions]
+    handlers = [_handler(unit, h) for h in module.handlers]
+    conditions = [_condition(unit, i, e) for i, e in enumerate(module.conditions)]
+    bodies = [line for part in (*functions, *handlers, *conditions) for line in (*part, "")]
+    return [
+        "", *patterns.declare(unit), *declare_globals(unit), "", *unit.declarations, "",
+        *[calls.head(unit, f) + ";" for f in module.functions], "", *bodies, *_positions(unit), "",
+        *_probes(unit), "", *(attachments(module, unit.prefix) if attached else []),
+        *_session(unit, attached),
+    ]  # fmt: skip
+
+
+def _defines(units: Sequence[Unit]) -> list[str]:
+    limits = units[0].module.limits
+    regexes = [regex for unit in units for regex in unit.module.regexes]
     values = {
         "MAXSTRINGLEN": limits.maxstringlen,
         "MAXACTION": limits.maxaction if limits.time_limits else f"{_MOST_ACTIONS}ll",
@@ -57,15 +81,12 @@ def _defines(unit: Unit) -> list[str]:
         "SUPPRESS_HANDLER_ERRORS": int(limits.suppress_handler_errors),
         "HIST_WIDTH": limits.hist_width,
         "HIST_ELISION": f"({limits.hist_elision})",
-        "MAX_GROUPS": max([r.groups for r in unit.module.regexes], default=1),
-        "MAX_REGISTERS": patterns.most_registers(unit.module),
-        "ORDER_SIZE": _order_size(unit.module),
+        "MAX_GROUPS": max([r.groups for r in regexes], default=1),
+        "MAX_REGISTERS": max(patterns.most_registers(unit.module) for unit in units),
     }
     return [
         "/* Made by pystap from a script. */",
         *[f"#define {name} {value}" for name, value in values.items()],
-        "#define ARENA_SIZE arena_size()",
-        "static unsigned int arena_size(void);",
     ]
 
 
@@ -110,7 +131,7 @@ def _function(unit: Unit, function: Function) -> list[str]:
         if var.ty is Ty.LONG:
             w.line(f"{to} = a{index};")
         else:
-            w.line(f"copy_string({to}, a{index}, sizeof({to}));")
+            w.line(f"stap_copy_string({to}, a{index}, sizeof({to}));")
     for var in variables[len(function.params) :]:
         _clear(w, var)
     statements(w, function.body)
@@ -119,7 +140,7 @@ def _function(unit: Unit, function: Function) -> list[str]:
 
 
 def _handler(unit: Unit, handler: Handler) -> list[str]:
-    name = f"handler{handler.index}"
+    name = f"{unit.prefix}handler{handler.index}"
     w = _writer(unit, name, handler.locals)
     for var in handler.locals:
         _clear(w, var)
@@ -127,15 +148,15 @@ def _handler(unit: Unit, handler: Handler) -> list[str]:
     comments = [f"/* {p.point} at */ /* {p.origin} */" for p in unit.module.probes
                 if p.handler == handler.index]  # fmt: skip
     safe = [c.encode("ascii", "replace").decode() for c in comments[:8]]
-    return [*safe, *_framed(w, f"static void {name}(struct context *c)", name, [])]
+    return [*safe, *_framed(w, f"static void {name}(struct stap_context *c)", name, [])]
 
 
 def _condition(unit: Unit, index: int, expr: ops.Expr) -> list[str]:
-    name = f"condition{index}"
+    name = f"{unit.prefix}condition{index}"
     w = Writer(unit, name)
     w.line("s64 result = 0;")
     w.line(f"result = {long_of(w, expr)};")
-    head = f"static s64 {name}(struct context *c)"
+    head = f"static s64 {name}(struct stap_context *c)"
     return _framed(w, head, name, ["\treturn result;"])
 
 
@@ -146,10 +167,10 @@ def _framed(w: Writer, head: str, name: str, tail: list[str]) -> list[str]:
     lines = []
     begin, end = [], []
     if members:
-        lines = [f"struct frame_{name} {{", *[f"\t{m}" for m in members], "};", ""]
-        begin = [f"\tstruct frame_{name} *l = frame_begin(c, sizeof(*l));"]
-        end = ["\tframe_end(c, sizeof(*l));"]
-        w.unit.frames.append(f"frame_{name}")
+        lines = [f"struct {name}_frame {{", *[f"\t{m}" for m in members], "};", ""]
+        begin = [f"\tstruct {name}_frame *l = stap_frame_begin(c, sizeof(*l));"]
+        end = ["\tstap_frame_end(c, sizeof(*l));"]
+        w.unit.frames.append(f"{name}_frame")
     body = w.lines
     declarations = [line for line in body[:1] if line.lstrip().startswith("s64 result")]
     return [
@@ -160,35 +181,38 @@ def _framed(w: Writer, head: str, name: str, tail: list[str]) -> list[str]:
 # --- the session ---------------------------------------------------------------------------------
 
 
-def _positions(module: Module) -> list[str]:
-    rows = [f"\t{quoted(position.text())}," for position in module.positions]
-    return ["static const char *const positions[] = {", *(rows or ['\t"",']), "};"]
+def _positions(unit: Unit) -> list[str]:
+    rows = [f"\t{quoted(position.text())}," for position in unit.module.positions]
+    head = f"static const char *const {unit.prefix}positions[] = {{"
+    return [head, *(rows or ['\t"",']), "};"]
 
 
 def _probes(unit: Unit) -> list[str]:
-    rows = [_probe(probe) for probe in unit.module.probes]
+    rows = [_probe(unit, probe) for probe in unit.module.probes]
+    return [f"static const struct stap_probe {unit.prefix}probes[] = {{", *rows, "};"]
+
+
+def _arena_size(unit: Unit) -> str:
+    """Memory for the variables of all that can run at once."""
     frames = " + ".join(f"sizeof(struct {name}) + 8" for name in unit.frames) or "8"
     recursive = any(f.recursive for f in unit.module.functions)
-    deepest = unit.module.limits.maxnesting if recursive else 1
-    return [
-        "static const struct probe probes[] = {", *rows, "};", "",
-        "static unsigned int arena_size(void)", "{", f"\treturn ({frames}) * {deepest};", "}",
-    ]  # fmt: skip
+    return f"({frames}) * {unit.module.limits.maxnesting if recursive else 1}"
 
 
-def _probe(probe: Probe) -> str:
-    condition = f"condition{probe.condition}" if probe.condition >= 0 else "NULL"
+def _probe(unit: Unit, probe: Probe) -> str:
+    condition = f"{unit.prefix}condition{probe.condition}" if probe.condition >= 0 else "NULL"
     words = [
         quoted(probe.point), quoted(probe.name), quoted(probe.function()),
         quoted(kind_of(probe.attach)), "true" if is_return(probe.attach) else "false",
-        f"handler{probe.handler}", condition,
+        f"{unit.prefix}handler{probe.handler}", condition,
     ]  # fmt: skip
     return f"\t{{ {', '.join(words)} }},"
 
 
-def _session(module: Module) -> list[str]:
-    """The order of the session's own probes, and the start of it in a process."""
-    lines = []
+def _session(unit: Unit, attached: bool) -> list[str]:
+    """The script as the runtime sees it, with the order of the session's own probes."""
+    module, name = unit.module, unit.prefix
+    lines, lists = [], []
     for kind in ("init", "begin", "end", "error"):
         found = sorted(
             (p.attach.order, i)
@@ -196,6 +220,14 @@ def _session(module: Module) -> list[str]:
             if isinstance(p.attach, SessionEvent) and p.attach.kind == kind
         )
         indexes = ", ".join(str(i) for _, i in found) or "0"
-        lines.append(f"static const u16 {kind}_probes[] = {{ {indexes} }};")
-        lines.append(f"enum {{ {kind}_count = {len(found)} }};")
-    return [*lines, "", "PYSTAP_SESSION"]
+        lines.append(f"static const u16 {name}{kind}_probes[] = {{ {indexes} }};")
+        lists.append(f"{{ {name}{kind}_probes, {len(found)} }}")
+    starts = [f"\t.start = {name}attach,", f"\t.stop = {name}detach,"]
+    return [
+        *lines, f"static const struct stap_script {name}the_script = {{",
+        f"\t.probes = {name}probes,", f"\t.positions = {name}positions,",
+        f"\t.session_probes = {{ {', '.join(lists)} }},",
+        f"\t.arena_size = {_arena_size(unit)},", f"\t.order_size = {_order_size(module)},",
+        f"\t.create = {name}storage_create,", f"\t.destroy = {name}storage_destroy,",
+        *(starts if attached else []), "};",
+    ]  # fmt: skip

@@ -12,7 +12,11 @@ from pystap.ir.types import Ty
 from pystap.ir.walk import walk
 from pystap.typing import Any, Final
 
-_LOCKS: Final = {"read": "LOCK_READER", "update": "LOCK_ADDER", "write": "LOCK_WRITER"}
+_LOCKS: Final = {
+    "read": "STAP_LOCK_READER",
+    "update": "STAP_LOCK_ADDER",
+    "write": "STAP_LOCK_WRITER",
+}
 
 
 def statements(w: Writer, body: Sequence[ops.Stmt]) -> None:
@@ -36,7 +40,7 @@ def _set_local(w: Writer, stmt: ops.SetLocal) -> None:
 
 def _set_text(w: Writer, to: str, value: ops.Expr, reads: bool) -> None:
     if reads or isinstance(value, (ops.Local, ops.GlobalGet, ops.StrConst, ops.MapGet)):
-        w.line(f"copy_string({to}, {text_of(w, value)}, sizeof({to}));")
+        w.line(f"stap_copy_string({to}, {text_of(w, value)}, sizeof({to}));")
     else:
         text_into(w, value, to, f"sizeof({to})")
 
@@ -47,7 +51,7 @@ def _set_global(w: Writer, stmt: ops.SetGlobal) -> None:
         w.line(f"atomic64_set(&{to}, {long_of(w, stmt.value)});")
         return
     # A fault in between must not leave half of a text.
-    w.line(f"copy_string({to}, {text_of(w, stmt.value)}, sizeof({to}));")
+    w.line(f"stap_copy_string({to}, {text_of(w, stmt.value)}, sizeof({to}));")
 
 
 def _add_global(w: Writer, stmt: ops.AddGlobal) -> None:
@@ -59,29 +63,29 @@ def _set_map(w: Writer, stmt: ops.SetMap) -> None:
     key, _ = keys.make_key(w, stmt.var, stmt.keys)
     if stmt.var.value is Ty.LONG:
         value = w.temp(long_of(w, stmt.value))
-        to = w.temp(f"map_obtain(&{name}, {key})", "s64 *")
+        to = w.temp(f"stap_map_obtain(&{name}, {key})", "s64 *")
         keys.overflow(w, stmt.var, f"!{to}", stmt.pos)
         w.line(f"*{to} = {value};")
     else:
         text = text_of(w, stmt.value)
-        to = w.temp(f"map_obtain(&{name}, {key})", "char *")
+        to = w.temp(f"stap_map_obtain(&{name}, {key})", "char *")
         keys.overflow(w, stmt.var, f"!{to}", stmt.pos)
-        w.line(f"copy_string({to}, {text}, {w.unit.size_of(stmt.var)});")
+        w.line(f"stap_copy_string({to}, {text}, {w.unit.size_of(stmt.var)});")
 
 
 def _add_map(w: Writer, stmt: ops.AddMap) -> None:
     key, _ = keys.make_key(w, stmt.var, stmt.keys)
     delta = long_of(w, stmt.delta)
-    done = w.temp(f"map_add(&{w.unit.global_name(stmt.var)}, {key}, {delta})", "bool")
+    done = w.temp(f"stap_map_add(&{w.unit.global_name(stmt.var)}, {key}, {delta})", "bool")
     keys.overflow(w, stmt.var, f"!{done}", stmt.pos)
 
 
 def _delete_global(w: Writer, stmt: ops.DeleteGlobal) -> None:
     name = w.unit.global_name(stmt.var)
     if stmt.var.kind == "array":
-        w.line(f"map_clear(&{name});")
+        w.line(f"stap_map_clear(&{name});")
     elif stmt.var.stats is not None:
-        w.line(f"scalar_stat_clear(&{name});")
+        w.line(f"stap_scalar_stat_clear(&{name});")
     elif stmt.var.value is Ty.LONG:
         w.line(f"atomic64_set(&{name}, 0);")
     else:
@@ -112,7 +116,7 @@ def _if(w: Writer, stmt: ops.If) -> None:
 def _return(w: Writer, stmt: ops.Return) -> None:
     if stmt.value is not None:
         if ops.type_of(stmt.value) is Ty.STR:
-            w.line(f"copy_string(result, {text_of(w, stmt.value)}, result_size);")
+            w.line(f"stap_copy_string(result, {text_of(w, stmt.value)}, result_size);")
         else:
             w.line(f"result = {long_of(w, stmt.value)};")
     w.finish()
@@ -134,12 +138,12 @@ def _try(w: Writer, stmt: ops.Try) -> None:
     w.line(w.goto(done))
     w.put_label(caught)
     # What is no fault cannot be caught.
-    w.line(f"if (c->ending != FAULT) {w.goto(w.fault_label())}")
-    w.line("c->ending = RUNNING_ON;")
+    w.line(f"if (c->ending != STAP_FAULT) {w.goto(w.fault_label())}")
+    w.line("c->ending = STAP_RUNNING_ON;")
     w.line(f"c->order_used = {order};")
     if stmt.var is not None:
         to = w.variable(stmt.var)
-        w.line(f"copy_string({to}, c->message, sizeof({to}));")
+        w.line(f"stap_copy_string({to}, c->message, sizeof({to}));")
     with w.block(""):
         statements(w, stmt.handler)
     w.put_label(done)
@@ -147,13 +151,13 @@ def _try(w: Writer, stmt: ops.Try) -> None:
 
 def _locked(w: Writer, stmt: ops.Locked) -> None:
     failed, done = w.label("unlock"), w.label("unlocked")
-    takes = [f"lock_take({w.unit.lock_name(g)}, {_LOCKS[mode]})" for g, mode in stmt.locks]
-    drops = [f"lock_drop({w.unit.lock_name(g)}, {_LOCKS[mode]});" for g, mode in stmt.locks]
+    takes = [f"stap_lock_take({w.unit.lock_name(g)}, {_LOCKS[mode]})" for g, mode in stmt.locks]
+    drops = [f"stap_lock_drop({w.unit.lock_name(g)}, {_LOCKS[mode]});" for g, mode in stmt.locks]
     for index, take in enumerate(takes):
         with w.block(f"if (unlikely(!{take}))"):
             for drop in drops[:index]:
                 w.line(drop)
-            w.line("c->ending = SKIPPED;")
+            w.line("c->ending = STAP_SKIPPED;")
             w.line(w.goto(w.fault_label()))
     undo = " ".join(drops)
     w.places.append(Place("lock", undo=undo, fault=failed))
@@ -170,7 +174,7 @@ def _locked(w: Writer, stmt: ops.Locked) -> None:
 
 
 def _action(w: Writer, stmt: ops.Action) -> None:
-    test = f"if (unlikely(!take_actions(c, {stmt.count}, {stmt.pos})))"
+    test = f"if (unlikely(!stap_take_actions(c, {stmt.count}, {stmt.pos})))"
     w.line(f"{test} {w.goto(w.fault_label())}")
 
 

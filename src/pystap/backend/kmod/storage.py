@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def declare_globals(unit: Unit) -> list[str]:
     """Lines that declare every global."""
-    lines = [f"static struct lock locks[{max(len(unit.module.globals), 1)}];"]
+    lines = [f"static struct stap_lock {unit.prefix}locks[{max(len(unit.module.globals), 1)}];"]
     for var in unit.module.globals:
         if var.stats is not None:
             lines.append(_spec(unit, var))
@@ -21,7 +21,7 @@ def declare_globals(unit: Unit) -> list[str]:
             lines += _array(unit, var)
         elif var.stats is not None:
             name, spec = unit.global_name(var), unit.spec_name(var)
-            lines.append(f"static struct scalar_stat {name} = {{ .spec = &{spec} }};")
+            lines.append(f"static struct stap_scalar_stat {name} = {{ .spec = &{spec} }};")
         else:
             lines.append(_scalar(unit, var))
     return [*lines, "", *_life(unit)]
@@ -42,7 +42,7 @@ def _spec(unit: Unit, var: Global) -> str:
     buckets = linear_buckets(start, stop, step) if stats.linear else 0
     log, deviation = int("hist_log" in stats.parts), int("variance" in stats.parts)
     return (
-        f"static const struct stat_spec {unit.spec_name(var)} = {{ {log}, {deviation}, "
+        f"static const struct stap_stat_spec {unit.spec_name(var)} = {{ {log}, {deviation}, "
         f"{stats.shift}, {buckets}, {number(start)}, {number(stop)}, {number(step)} }};"
     )
 
@@ -63,8 +63,8 @@ def _array(unit: Unit, var: Global) -> list[str]:
     wrap = "true" if var.wrap else "false"
     return [
         f"struct {name}_key {{", *members, "};",
-        f"static const struct key_part {name}_parts[] = {{ {', '.join(parts)} }};",
-        f"static struct map {name} = {{", f"\t.name = {quoted(var.name)},",
+        f"static const struct stap_key_part {name}_parts[] = {{ {', '.join(parts)} }};",
+        f"static struct stap_map {name} = {{", f"\t.name = {quoted(var.name)},",
         f"\t.parts = {name}_parts,", f"\t.part_count = {len(var.keys)},",
         f"\t.key_size = sizeof(struct {name}_key),",
         f"\t.value_at = sizeof(struct {name}_key),", f"\t.value_size = {value_size},",
@@ -79,13 +79,13 @@ def _life(unit: Unit) -> list[str]:
         name = unit.global_name(var)
         if var.kind == "array":
             if var.stats is not None:
-                make.append(f"\t{name}.value_size = stat_size(&{unit.spec_name(var)});")
-            make.append(f"\tif (map_create(&{name}))\n\t\treturn -ENOMEM;")
-            free.append(f"\tmap_destroy(&{name});")
+                make.append(f"\t{name}.value_size = stap_stat_size(&{unit.spec_name(var)});")
+            make.append(f"\tif (stap_map_create(&{name}))\n\t\treturn -ENOMEM;")
+            free.append(f"\tstap_map_destroy(&{name});")
         elif var.stats is not None:
-            make.append(f"\tif (scalar_stat_create(&{name}))\n\t\treturn -ENOMEM;")
-            free.append(f"\tscalar_stat_destroy(&{name});")
+            make.append(f"\tif (stap_scalar_stat_create(&{name}))\n\t\treturn -ENOMEM;")
+            free.append(f"\tstap_scalar_stat_destroy(&{name});")
     return [
-        "static int storage_create(void)", "{", *make, "\treturn 0;", "}", "",
-        "static void storage_destroy(void)", "{", *free, "}",
+        f"static int {unit.prefix}storage_create(void)", "{", *make, "\treturn 0;", "}", "",
+        f"static void {unit.prefix}storage_destroy(void)", "{", *free, "}",
     ]  # fmt: skip

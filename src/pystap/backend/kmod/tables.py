@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 def number_call(unit: Unit, expr: ops.Intrinsic, args: Sequence[str]) -> str:
     """The call that looks a name up."""
-    return f"table_number({_table(unit, expr)}, {args[0]})"
+    return f"stap_table_number({_table(unit, expr)}, {args[0]})"
 
 
 def text_call(unit: Unit, expr: ops.Intrinsic, args: Sequence[str], to: str, size: str) -> str:
     """The statement that puts the name of a number, or names of flags, into memory."""
-    function = "flags_text" if expr.name == "flags_str" else "table_text"
+    function = "stap_flags_text" if expr.name == "flags_str" else "stap_table_text"
     return f"{function}({to}, {size}, {_table(unit, expr)}, {args[0]});"
 
 
 def _table(unit: Unit, expr: ops.Intrinsic) -> str:
     name = str(expr.const[0])
-    symbol = "table_" + "".join(c if c.isalnum() else "_" for c in name)
+    symbol = f"{unit.prefix}table_" + "".join(c if c.isalnum() else "_" for c in name)
     found = TABLES[name]
     if isinstance(found, NameTable):
         unit.table(symbol, _names(symbol, found))
@@ -39,9 +39,9 @@ def _names(symbol: str, table: NameTable) -> list[str]:
     rows = [f"\t{{ {number(value)}, {quoted(name)} }}," for name, value in table.numbers.items()]
     shown = [f"\t{{ {number(value)}, {quoted(name)} }}," for value, name in table.names.items()]
     return [
-        f"static const struct name {symbol}_numbers[] = {{", *rows, "};",
-        f"static const struct name {symbol}_names[] = {{", *shown, "};",
-        f"static const struct name_table {symbol} = {{ {symbol}_names, {len(shown)}, "
+        f"static const struct stap_name {symbol}_numbers[] = {{", *rows, "};",
+        f"static const struct stap_name {symbol}_names[] = {{", *shown, "};",
+        f"static const struct stap_name_table {symbol} = {{ {symbol}_names, {len(shown)}, "
         f"{symbol}_numbers, {len(rows)} }};",
     ]  # fmt: skip
 
@@ -49,7 +49,7 @@ def _names(symbol: str, table: NameTable) -> list[str]:
 def _flags(symbol: str, table: FlagTable) -> list[str]:
     rows = [f"\t{{ {f.mask:#x}ull, {f.value:#x}ull, {quoted(f.name)} }}," for f in table.flags]
     return [
-        f"static const struct flag {symbol}_flags[] = {{", *rows, "};",
-        f"static const struct flag_table {symbol} = {{ {symbol}_flags, {len(rows)}, "
+        f"static const struct stap_flag {symbol}_flags[] = {{", *rows, "};",
+        f"static const struct stap_flag_table {symbol} = {{ {symbol}_flags, {len(rows)}, "
         f"{quoted(table.zero or '0x0')} }};",
     ]  # fmt: skip

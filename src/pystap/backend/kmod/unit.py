@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 
 class Unit:
-    """One module on its way to C."""
+    """One script on its way to C."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: Module, prefix: str = "stap_") -> None:
+        """``prefix`` of all names at file scope."""
         self.module = module
+        self.prefix = prefix
         self.sizes = Sizes(module)
         self.declarations: list[str] = []
         self.frames: list[str] = []  # structures of the variables of functions and handlers
@@ -33,16 +35,16 @@ class Unit:
 
     def global_name(self, var: Global) -> str:
         """The C name of a global."""
-        return f"g{var.index}_{identifier(var.name)}"
+        return f"{self.prefix}g{var.index}_{identifier(var.name)}"
 
     def lock_name(self, var: Global) -> str:
         """The C name of a global's lock."""
-        return f"&locks[{var.index}]"
+        return f"&{self.prefix}locks[{var.index}]"
 
     def function_name(self, function: Function) -> str:
         """The C name of a function."""
         index = self._functions[id(function)]
-        return f"f{index}_{identifier(function.name)}"
+        return f"{self.prefix}f{index}_{identifier(function.name)}"
 
     def key_size(self, var: Global, part: int) -> int:
         """Bytes of a string part of a key, filled up to whole words."""

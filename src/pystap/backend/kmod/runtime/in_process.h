@@ -4,71 +4,67 @@
 
 #include "session.h"
 
-#define PYSTAP_SESSION \
+#define STAP_MODULE \
 	int main(void) \
 	{ \
-		return session_run(init_probes, init_count, begin_probes, begin_count, \
-				   end_probes, end_count, error_probes, error_count); \
+		stap_script = stap_scripts[0]; \
+		return stap_session_run(); \
 	}
 
-static struct context the_context;
+static struct stap_context stap_the_context;
 
-static struct context *context_here(void)
+static struct stap_context *stap_context_here(void)
 {
-	return &the_context;
+	return &stap_the_context;
 }
 
-static void transport_message(enum message kind, const char *text, size_t size, bool more)
+static void stap_transport_message(enum stap_message kind, const char *text, size_t size, bool more)
 {
 	static const char *const before[] = { "", "ERROR: ", "WARNING: ", "COMMAND: " };
-	FILE *to = kind == MESSAGE_OUTPUT ? stdout : stderr;
+	FILE *to = kind == STAP_MESSAGE_OUTPUT ? stdout : stderr;
 
 	(void)more;
 	fputs(before[kind], to);
 	fwrite(text, 1, size, to);
-	if (kind != MESSAGE_OUTPUT)
+	if (kind != STAP_MESSAGE_OUTPUT)
 		fputc('\n', to);
 }
 
-static int storage_create(void);
-static void storage_destroy(void);
-
-static int session_run(const u16 *inits, int init_count, const u16 *begins, int begin_count,
-		       const u16 *ends, int end_count, const u16 *errors, int error_count)
+static int stap_session_run(void)
 {
 	int failed;
 
-	if (context_create(&the_context) || storage_create())
+	if (stap_context_create(&stap_the_context) || stap_script->create())
 		return 2;
-	session_probes(inits, init_count, STARTING);
-	session_probes(begins, begin_count, STARTING);
-	atomic_cmpxchg(&session_phase, STARTING, RUNNING);
-	if (atomic_read(&session_phase) != FAILED) {
-		atomic_set(&session_phase, STOPPING);
-		session_probes(ends, end_count, STOPPING);
+	stap_session_probes(STAP_INIT, STAP_STARTING);
+	stap_session_probes(STAP_BEGIN, STAP_STARTING);
+	atomic_cmpxchg(&stap_session_phase, STAP_STARTING, STAP_RUNNING);
+	if (atomic_read(&stap_session_phase) != STAP_FAILED) {
+		atomic_set(&stap_session_phase, STAP_STOPPING);
+		stap_session_probes(STAP_END, STAP_STOPPING);
 	}
-	if (atomic_read(&session_phase) == FAILED)
-		session_probes(errors, error_count, FAILED);
-	failed = atomic_read(&session_errors) + atomic_read(&session_suppressed);
-	if (failed || atomic_read(&session_skipped))
+	if (atomic_read(&stap_session_phase) == STAP_FAILED)
+		stap_session_probes(STAP_ERROR, STAP_FAILED);
+	failed = atomic_read(&stap_session_errors) + atomic_read(&stap_session_suppressed);
+	if (failed || atomic_read(&stap_session_skipped))
 		fprintf(stderr, "WARNING: Number of errors: %d, skipped probes: %d\n", failed,
-			atomic_read(&session_skipped));
-	storage_destroy();
-	context_destroy(&the_context);
-	return atomic_read(&session_phase) == FAILED;
+			atomic_read(&stap_session_skipped));
+	stap_script->destroy();
+	stap_context_destroy(&stap_the_context);
+	return atomic_read(&stap_session_phase) == STAP_FAILED;
 }
 
-static s64 here_pid(void) { return getpid(); }
-static s64 here_tid(void) { return getpid(); }
-static s64 here_uid(void) { return getuid(); }
-static s64 here_gid(void) { return getgid(); }
-static s64 here_address(void) { return (s64)&the_context; }
-static void here_name(char *to) { copy_string(to, "process", 16); }
-static s64 clock_real(void) { return ktime_get_real_ns(); }
-static s64 random_bits(void) { return random() & 0xffffffff; }
+static s64 stap_here_pid(void) { return getpid(); }
+static s64 stap_here_tid(void) { return getpid(); }
+static s64 stap_here_uid(void) { return getuid(); }
+static s64 stap_here_gid(void) { return getgid(); }
+static s64 stap_here_address(void) { return (s64)&stap_the_context; }
+static void stap_here_name(char *to) { stap_copy_string(to, "process", 16); }
+static s64 stap_clock_real(void) { return ktime_get_real_ns(); }
+static s64 stap_random_bits(void) { return random() & 0xffffffff; }
 
 /* Memory of the process stands for both the kernel's and a user's. */
-static bool memory_read(void *to, u64 from, size_t size, bool user)
+static bool stap_memory_read(void *to, u64 from, size_t size, bool user)
 {
 	struct iovec here = { to, size }, there = { (void *)from, size };
 

@@ -9,26 +9,26 @@
 
 #include "kernel_task.h"
 
-static const char *failed_probe; /* the point that could not be registered */
-static int failed_reason;
+static const char *stap_failed_probe; /* the point that could not be registered */
+static int stap_failed_reason;
 
-static int probe_failed(int index, int reason)
+static int stap_probe_failed(int index, int reason)
 {
-	failed_probe = probes[index].point;
-	failed_reason = reason;
+	stap_failed_probe = stap_script->probes[index].point;
+	stap_failed_reason = reason;
 	return reason;
 }
 
 /* ---- timers ---- */
 
-struct timer_probe {
+struct stap_timer_probe {
 	int probe;
 	u64 period, randomize; /* ns */
 	struct hrtimer timer;
 	bool started;
 };
 
-static ktime_t timer_interval(const struct timer_probe *t)
+static ktime_t stap_timer_interval(const struct stap_timer_probe *t)
 {
 	u64 interval = t->period, random;
 
@@ -39,34 +39,34 @@ static ktime_t timer_interval(const struct timer_probe *t)
 	return ns_to_ktime(interval < 10000 ? 10000 : interval);
 }
 
-static enum hrtimer_restart timer_fires(struct hrtimer *timer)
+static enum hrtimer_restart stap_timer_fires(struct hrtimer *timer)
 {
-	struct timer_probe *t = container_of(timer, struct timer_probe, timer);
-	struct event event = { .regs = get_irq_regs() };
+	struct stap_timer_probe *t = container_of(timer, struct stap_timer_probe, timer);
+	struct stap_event event = { .regs = get_irq_regs() };
 
-	probe_hit(t->probe, &event);
-	hrtimer_forward_now(timer, timer_interval(t));
+	stap_probe_hit(t->probe, &event);
+	hrtimer_forward_now(timer, stap_timer_interval(t));
 	return HRTIMER_RESTART;
 }
 
-static int timers_start(struct timer_probe *timers, int count)
+static int stap_timers_start(struct stap_timer_probe *timers, int count)
 {
 	int i;
 
 	for (i = 0; i < count; i++) {
 #ifdef HAVE_HRTIMER_SETUP
-		hrtimer_setup(&timers[i].timer, timer_fires, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+		hrtimer_setup(&timers[i].timer, stap_timer_fires, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 #else
 		hrtimer_init(&timers[i].timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-		timers[i].timer.function = timer_fires;
+		timers[i].timer.function = stap_timer_fires;
 #endif
 		timers[i].started = true;
-		hrtimer_start(&timers[i].timer, timer_interval(&timers[i]), HRTIMER_MODE_REL);
+		hrtimer_start(&timers[i].timer, stap_timer_interval(&timers[i]), HRTIMER_MODE_REL);
 	}
 	return 0;
 }
 
-static void timers_stop(struct timer_probe *timers, int count)
+static void stap_timers_stop(struct stap_timer_probe *timers, int count)
 {
 	int i;
 
@@ -77,28 +77,28 @@ static void timers_stop(struct timer_probe *timers, int count)
 
 /* ---- perf events, the profile timer among them ---- */
 
-struct perf_probe {
+struct stap_perf_probe {
 	int probe;
 	u32 type;
 	u64 config, period, frequency;
 	struct perf_event **events; /* one for each CPU */
 };
 
-static void perf_fires(struct perf_event *event, struct perf_sample_data *data,
+static void stap_perf_fires(struct perf_event *event, struct perf_sample_data *data,
 		       struct pt_regs *regs)
 {
-	struct perf_probe *p = event->overflow_handler_context;
-	struct event here = { .regs = regs };
+	struct stap_perf_probe *p = event->overflow_handler_context;
+	struct stap_event here = { .regs = regs };
 
-	probe_hit(p->probe, &here);
+	stap_probe_hit(p->probe, &here);
 }
 
-static int perf_start(struct perf_probe *probes_, int count)
+static int stap_perf_start(struct stap_perf_probe *probes_, int count)
 {
 	int i, cpu;
 
 	for (i = 0; i < count; i++) {
-		struct perf_probe *p = &probes_[i];
+		struct stap_perf_probe *p = &probes_[i];
 		struct perf_event_attr attr = {
 			.type = p->type,
 			.size = sizeof(attr),
@@ -114,20 +114,20 @@ static int perf_start(struct perf_probe *probes_, int count)
 		}
 		p->events = kcalloc(nr_cpu_ids, sizeof(*p->events), GFP_KERNEL);
 		if (!p->events)
-			return probe_failed(p->probe, -ENOMEM);
+			return stap_probe_failed(p->probe, -ENOMEM);
 		for_each_online_cpu(cpu) {
 			struct perf_event *event = perf_event_create_kernel_counter(
-				&attr, cpu, NULL, perf_fires, p);
+				&attr, cpu, NULL, stap_perf_fires, p);
 
 			if (IS_ERR(event))
-				return probe_failed(p->probe, PTR_ERR(event));
+				return stap_probe_failed(p->probe, PTR_ERR(event));
 			p->events[cpu] = event;
 		}
 	}
 	return 0;
 }
 
-static void perf_stop(struct perf_probe *probes_, int count)
+static void stap_perf_stop(struct stap_perf_probe *probes_, int count)
 {
 	int i, cpu;
 
@@ -144,7 +144,7 @@ static void perf_stop(struct perf_probe *probes_, int count)
 
 /* ---- tracepoints ---- */
 
-struct tracepoint_probe {
+struct stap_tracepoint_probe {
 	int probe; /* the first of those that it serves, for messages */
 	const char *name;
 	void *function;
@@ -152,14 +152,14 @@ struct tracepoint_probe {
 	bool started;
 };
 
-struct tracepoint_search {
-	struct tracepoint_probe *probes;
+struct stap_tracepoint_search {
+	struct stap_tracepoint_probe *probes;
 	int count;
 };
 
-static void tracepoint_seen(struct tracepoint *tp, void *data)
+static void stap_tracepoint_seen(struct tracepoint *tp, void *data)
 {
-	struct tracepoint_search *search = data;
+	struct stap_tracepoint_search *search = data;
 	int i;
 
 	for (i = 0; i < search->count; i++)
@@ -167,26 +167,26 @@ static void tracepoint_seen(struct tracepoint *tp, void *data)
 			search->probes[i].found = tp;
 }
 
-static int tracepoints_start(struct tracepoint_probe *tps, int count)
+static int stap_tracepoints_start(struct stap_tracepoint_probe *tps, int count)
 {
-	struct tracepoint_search search = { tps, count };
+	struct stap_tracepoint_search search = { tps, count };
 	int i, error;
 
 	if (!count)
 		return 0;
-	for_each_kernel_tracepoint(tracepoint_seen, &search);
+	for_each_kernel_tracepoint(stap_tracepoint_seen, &search);
 	for (i = 0; i < count; i++) {
 		if (!tps[i].found)
-			return probe_failed(tps[i].probe, -ENOENT);
+			return stap_probe_failed(tps[i].probe, -ENOENT);
 		error = tracepoint_probe_register(tps[i].found, tps[i].function, NULL);
 		if (error)
-			return probe_failed(tps[i].probe, error);
+			return stap_probe_failed(tps[i].probe, error);
 		tps[i].started = true;
 	}
 	return 0;
 }
 
-static void tracepoints_stop(struct tracepoint_probe *tps, int count)
+static void stap_tracepoints_stop(struct stap_tracepoint_probe *tps, int count)
 {
 	bool any = false;
 	int i;
@@ -204,39 +204,39 @@ static void tracepoints_stop(struct tracepoint_probe *tps, int count)
 
 /* ---- system calls: two tracepoints for all of them ---- */
 
-struct syscall_probe {
+struct stap_syscall_probe {
 	int probe;
 	int number; /* -1: every call */
 };
 
-static void syscalls_entered(const struct syscall_probe *entries, int count, struct pt_regs *regs,
+static void stap_syscalls_entered(const struct stap_syscall_probe *entries, int count, struct pt_regs *regs,
 			     long number)
 {
 	u64 args[6] = { regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9 };
-	struct event event = { .args = args, .regs = regs, .number = number };
+	struct stap_event event = { .args = args, .regs = regs, .number = number };
 	int i;
 
 	for (i = 0; i < count; i++)
 		if (entries[i].number == number || entries[i].number < 0)
-			probe_hit(entries[i].probe, &event);
+			stap_probe_hit(entries[i].probe, &event);
 }
 
-static void syscalls_left(const struct syscall_probe *exits, int count, struct pt_regs *regs,
+static void stap_syscalls_left(const struct stap_syscall_probe *exits, int count, struct pt_regs *regs,
 			  long result)
 {
 	u64 args[6] = { regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9 };
 	long number = regs->orig_ax;
-	struct event event = { args, regs, number, result };
+	struct stap_event event = { args, regs, number, result };
 	int i;
 
 	for (i = 0; i < count; i++)
 		if (exits[i].number == number || exits[i].number < 0)
-			probe_hit(exits[i].probe, &event);
+			stap_probe_hit(exits[i].probe, &event);
 }
 
 /* ---- functions of the kernel ---- */
 
-struct function_probe {
+struct stap_function_probe {
 	int probe;
 	const char *symbol; /* NULL: address */
 	u64 address;
@@ -247,31 +247,31 @@ struct function_probe {
 	bool started;
 };
 
-static int function_entered(struct kprobe *k, struct pt_regs *regs)
+static int stap_function_entered(struct kprobe *k, struct pt_regs *regs)
 {
-	struct function_probe *f = container_of(k, struct function_probe, entry);
-	struct event event = { .regs = regs };
+	struct stap_function_probe *f = container_of(k, struct stap_function_probe, entry);
+	struct stap_event event = { .regs = regs };
 
-	probe_hit(f->probe, &event);
+	stap_probe_hit(f->probe, &event);
 	return 0;
 }
 
-static int function_left(struct kretprobe_instance *instance, struct pt_regs *regs)
+static int stap_function_left(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	struct function_probe *f =
-		container_of(get_kretprobe(instance), struct function_probe, exit);
-	struct event event = { .regs = regs, .result = regs_return_value(regs) };
+	struct stap_function_probe *f =
+		container_of(get_kretprobe(instance), struct stap_function_probe, exit);
+	struct stap_event event = { .regs = regs, .result = regs_return_value(regs) };
 
-	probe_hit(f->probe, &event);
+	stap_probe_hit(f->probe, &event);
 	return 0;
 }
 
-static int functions_start(struct function_probe *functions, int count, bool returns)
+static int stap_functions_start(struct stap_function_probe *functions, int count, bool returns)
 {
 	int i, error;
 
 	for (i = 0; i < count; i++) {
-		struct function_probe *f = &functions[i];
+		struct stap_function_probe *f = &functions[i];
 		struct kprobe *k = returns ? &f->exit.kp : &f->entry;
 
 		if (f->symbol)
@@ -280,29 +280,29 @@ static int functions_start(struct function_probe *functions, int count, bool ret
 			k->addr = (void *)f->address;
 		k->offset = f->offset;
 		if (returns) {
-			f->exit.handler = function_left;
+			f->exit.handler = stap_function_left;
 			f->exit.maxactive = f->maxactive ? f->maxactive :
 						max_t(int, 15, 6 * num_possible_cpus());
 			error = register_kretprobe(&f->exit);
 		} else {
-			k->pre_handler = function_entered;
+			k->pre_handler = stap_function_entered;
 			error = register_kprobe(k);
 		}
 		if (error)
-			return probe_failed(f->probe, error);
+			return stap_probe_failed(f->probe, error);
 		f->started = true;
 	}
 	return 0;
 }
 
 /* How many hits the kernel could not give to a handler. */
-static u64 functions_stop(struct function_probe *functions, int count, bool returns)
+static u64 stap_functions_stop(struct stap_function_probe *functions, int count, bool returns)
 {
 	u64 missed = 0;
 	int i;
 
 	for (i = 0; i < count; i++) {
-		struct function_probe *f = &functions[i];
+		struct stap_function_probe *f = &functions[i];
 
 		if (!f->started)
 			continue;
@@ -320,17 +320,17 @@ static u64 functions_stop(struct function_probe *functions, int count, bool retu
 
 /* ---- registers ---- */
 
-static s64 __maybe_unused event_address(struct context *c)
+static s64 __maybe_unused stap_event_address(struct stap_context *c)
 {
 	return c->event->regs ? instruction_pointer(c->event->regs) : 0;
 }
 
-static s64 __maybe_unused event_user_mode(struct context *c)
+static s64 __maybe_unused stap_event_user_mode(struct stap_context *c)
 {
 	return c->event->regs && user_mode(c->event->regs);
 }
 
-static s64 __maybe_unused event_argument(struct context *c, s64 index)
+static s64 __maybe_unused stap_event_argument(struct stap_context *c, s64 index)
 {
 	struct pt_regs *regs = c->event->regs;
 	s64 value = 0;
@@ -345,12 +345,12 @@ static s64 __maybe_unused event_argument(struct context *c, s64 index)
 	case 4: return regs->r8;
 	case 5: return regs->r9;
 	}
-	memory_read(&value, regs->sp + 8 * (index - 5), 8, user_mode(regs));
+	stap_memory_read(&value, regs->sp + 8 * (index - 5), 8, user_mode(regs));
 	return value;
 }
 
 /* By DWARF number. */
-static s64 __maybe_unused event_register(struct context *c, s64 index)
+static s64 __maybe_unused stap_event_register(struct stap_context *c, s64 index)
 {
 	struct pt_regs *regs = c->event->regs;
 

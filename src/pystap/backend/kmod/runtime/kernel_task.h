@@ -10,51 +10,51 @@
 
 #include "session.h"
 
-static int target_pid;
-static int stp_pid;
-static int zone_west;
-static char zone_name[64] = "UTC";
+static int stap_target_pid;
+static int stap_stp_pid;
+static int stap_zone_west;
+static char stap_zone_name[64] = "UTC";
 
-static s64 __maybe_unused here_pid(void) { return current->tgid; }
-static s64 __maybe_unused here_tid(void) { return current->pid; }
-static s64 __maybe_unused here_uid(void) { return from_kuid(&init_user_ns, current_uid()); }
-static s64 __maybe_unused here_gid(void) { return from_kgid(&init_user_ns, current_gid()); }
-static s64 __maybe_unused here_address(void) { return (s64)current; }
-static void __maybe_unused here_name(char *to) { copy_string(to, current->comm, 16); }
+static s64 __maybe_unused stap_here_pid(void) { return current->tgid; }
+static s64 __maybe_unused stap_here_tid(void) { return current->pid; }
+static s64 __maybe_unused stap_here_uid(void) { return from_kuid(&init_user_ns, current_uid()); }
+static s64 __maybe_unused stap_here_gid(void) { return from_kgid(&init_user_ns, current_gid()); }
+static s64 __maybe_unused stap_here_address(void) { return (s64)current; }
+static void __maybe_unused stap_here_name(char *to) { stap_copy_string(to, current->comm, 16); }
 
-static s64 __maybe_unused here_user_address(void)
+static s64 __maybe_unused stap_here_user_address(void)
 {
 	return current->mm ? instruction_pointer(task_pt_regs(current)) : 0;
 }
 
 /* Whether the current task is target() or comes from it. */
-static s64 __maybe_unused here_in_target(void)
+static s64 __maybe_unused stap_here_in_target(void)
 {
 	struct task_struct *task;
 	s64 found = 0;
 
-	if (!target_pid)
+	if (!stap_target_pid)
 		return 0;
 	rcu_read_lock();
 	for (task = current; task->pid > 1 && !found; task = rcu_dereference(task->real_parent))
-		found = task->tgid == target_pid;
+		found = task->tgid == stap_target_pid;
 	rcu_read_unlock();
 	return found;
 }
 
-static s64 __maybe_unused session_target(void) { return target_pid; }
-static s64 __maybe_unused session_pid(void) { return stp_pid; }
-static s64 __maybe_unused session_west(void) { return zone_west; }
-static const char *__maybe_unused session_zone(void) { return zone_name; }
+static s64 __maybe_unused stap_session_target(void) { return stap_target_pid; }
+static s64 __maybe_unused stap_session_pid(void) { return stap_stp_pid; }
+static s64 __maybe_unused stap_session_west(void) { return stap_zone_west; }
+static const char *__maybe_unused stap_session_zone(void) { return stap_zone_name; }
 
-static s64 __maybe_unused clock_monotonic(void) { return ktime_get_mono_fast_ns(); }
-static s64 __maybe_unused clock_boot(void) { return ktime_get_boot_fast_ns(); }
-static s64 __maybe_unused clock_real(void) { return ktime_get_real_fast_ns(); }
-static s64 __maybe_unused clock_cycles(void) { return get_cycles(); }
-static s64 __maybe_unused clock_jiffies(void) { return get_jiffies_64(); }
-static s64 __maybe_unused clock_hz(void) { return HZ; }
+static s64 __maybe_unused stap_clock_monotonic(void) { return ktime_get_mono_fast_ns(); }
+static s64 __maybe_unused stap_clock_boot(void) { return ktime_get_boot_fast_ns(); }
+static s64 __maybe_unused stap_clock_real(void) { return ktime_get_real_fast_ns(); }
+static s64 __maybe_unused stap_clock_cycles(void) { return get_cycles(); }
+static s64 __maybe_unused stap_clock_jiffies(void) { return get_jiffies_64(); }
+static s64 __maybe_unused stap_clock_hz(void) { return HZ; }
 
-static s64 __maybe_unused random_bits(void)
+static s64 __maybe_unused stap_random_bits(void)
 {
 	u32 bits;
 
@@ -62,14 +62,14 @@ static s64 __maybe_unused random_bits(void)
 	return bits;
 }
 
-static s64 __maybe_unused raise_signal(s64 number)
+static s64 __maybe_unused stap_raise_signal(s64 number)
 {
 	if (number < 0 || number > _NSIG)
 		return -EINVAL;
 	return send_sig(number, current, 1);
 }
 
-static bool memory_read(void *to, u64 from, size_t size, bool user)
+static bool stap_memory_read(void *to, u64 from, size_t size, bool user)
 {
 	if (user)
 		return !copy_from_user_nofault(to, (const void __user *)from, size);

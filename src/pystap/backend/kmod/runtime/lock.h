@@ -5,19 +5,19 @@
 #include "context.h"
 
 /* Readers count by 1, those who add by ADDER, a writer is WRITER. */
-#define LOCK_READER 1ll
-#define LOCK_ADDER (1ll << 20)
-#define LOCK_WRITER (1ll << 40)
+#define STAP_LOCK_READER 1ll
+#define STAP_LOCK_ADDER (1ll << 20)
+#define STAP_LOCK_WRITER (1ll << 40)
 
-struct lock {
+struct stap_lock {
 	atomic64_t word;
 	atomic64_t failures;
 } __aligned(64);
 
-static bool lock_take(struct lock *l, s64 kind)
+static bool stap_lock_take(struct stap_lock *l, s64 kind)
 {
-	s64 others = kind == LOCK_READER ? ~(LOCK_ADDER - 1) :
-		     kind == LOCK_ADDER ? ~((LOCK_WRITER - 1) & ~(LOCK_ADDER - 1)) : -1;
+	s64 others = kind == STAP_LOCK_READER ? ~(STAP_LOCK_ADDER - 1) :
+		     kind == STAP_LOCK_ADDER ? ~((STAP_LOCK_WRITER - 1) & ~(STAP_LOCK_ADDER - 1)) : -1;
 	int tries;
 
 	for (tries = 0; tries <= MAXTRYLOCK; tries++) {
@@ -32,7 +32,7 @@ static bool lock_take(struct lock *l, s64 kind)
 	return false;
 }
 
-static void lock_drop(struct lock *l, s64 kind)
+static void stap_lock_drop(struct stap_lock *l, s64 kind)
 {
 	atomic64_add(-kind, &l->word);
 }

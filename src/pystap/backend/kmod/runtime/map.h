@@ -6,39 +6,39 @@
 
 #include "string_ops.h"
 
-struct key_part {
+struct stap_key_part {
 	u16 offset;
 	u16 size; /* of a string; 0 for a long */
 };
 
-struct map_node {
-	struct map_node *chain;
-	struct map_node *before, *after; /* in order of insertion */
+struct stap_map_node {
+	struct stap_map_node *chain;
+	struct stap_map_node *before, *after; /* in order of insertion */
 	u64 serial;
 	u32 hash;
 	char data[] __aligned(8); /* the key, then the value */
 };
 
-struct map {
+struct stap_map {
 	const char *name;
-	const struct key_part *parts;
+	const struct stap_key_part *parts;
 	u32 part_count, key_size, value_at, value_size, capacity;
 	bool wrap;
 
-	guard_t guard; /* of updates that several may do at once */
+	stap_guard_t guard; /* of updates that several may do at once */
 	u32 count, mask;
 	u64 serial;
-	struct map_node **buckets;
-	struct map_node *first, *last, *unused;
+	struct stap_map_node **buckets;
+	struct stap_map_node *first, *last, *unused;
 	char *memory;
 };
 
-static u32 map_node_size(const struct map *m)
+static u32 stap_map_node_size(const struct stap_map *m)
 {
-	return (sizeof(struct map_node) + m->value_at + m->value_size + 7) & ~7u;
+	return (sizeof(struct stap_map_node) + m->value_at + m->value_size + 7) & ~7u;
 }
 
-static void map_clear(struct map *m)
+static void stap_map_clear(struct stap_map *m)
 {
 	u32 i;
 
@@ -46,7 +46,7 @@ static void map_clear(struct map *m)
 	m->first = m->last = m->unused = NULL;
 	m->count = 0;
 	for (i = 0; i < m->capacity; i++) {
-		struct map_node *node = (void *)(m->memory + (size_t)i * map_node_size(m));
+		struct stap_map_node *node = (void *)(m->memory + (size_t)i * stap_map_node_size(m));
 
 		node->chain = m->unused;
 		m->unused = node;
@@ -54,48 +54,48 @@ static void map_clear(struct map *m)
 }
 
 /* Memory of a map in bytes. */
-static size_t map_memory(const struct map *m)
+static size_t stap_map_memory(const struct stap_map *m)
 {
 	size_t buckets = 1;
 
 	while (buckets < m->capacity)
 		buckets *= 2;
-	return buckets * sizeof(*m->buckets) + (size_t)m->capacity * map_node_size(m);
+	return buckets * sizeof(*m->buckets) + (size_t)m->capacity * stap_map_node_size(m);
 }
 
-static int map_create(struct map *m)
+static int stap_map_create(struct stap_map *m)
 {
 	u32 buckets = 1;
 
 	while (buckets < m->capacity)
 		buckets *= 2;
-	guard_init(&m->guard);
+	stap_guard_init(&m->guard);
 	m->mask = buckets - 1;
-	m->buckets = memory_get((size_t)buckets * sizeof(*m->buckets));
-	m->memory = memory_get((size_t)m->capacity * map_node_size(m));
+	m->buckets = stap_memory_get((size_t)buckets * sizeof(*m->buckets));
+	m->memory = stap_memory_get((size_t)m->capacity * stap_map_node_size(m));
 	if (!m->buckets || !m->memory)
 		return -ENOMEM;
-	map_clear(m);
+	stap_map_clear(m);
 	return 0;
 }
 
-static void map_destroy(struct map *m)
+static void stap_map_destroy(struct stap_map *m)
 {
-	memory_put(m->buckets);
-	memory_put(m->memory);
+	stap_memory_put(m->buckets);
+	stap_memory_put(m->memory);
 	m->buckets = NULL;
 	m->memory = NULL;
 }
 
 /* A mix of the key's words (the 64-bit finisher of MurmurHash3 on each). */
-static u32 map_hash(const struct map *m, const void *key)
+static u32 stap_map_hash(const struct stap_map *m, const void *key)
 {
 	const u64 *word = key;
 	u64 hash = m->key_size;
 	u32 i;
 
 	for (i = 0; i < m->part_count; i++) {
-		const struct key_part *part = &m->parts[i];
+		const struct stap_key_part *part = &m->parts[i];
 		u32 left = part->size ? part->size : 8;
 
 		word = (const u64 *)((const char *)key + part->offset);
@@ -111,9 +111,9 @@ static u32 map_hash(const struct map *m, const void *key)
 	return hash ^ hash >> 29;
 }
 
-static struct map_node *map_find_hashed(struct map *m, const void *key, u32 hash)
+static struct stap_map_node *stap_map_find_hashed(struct stap_map *m, const void *key, u32 hash)
 {
-	struct map_node *node = m->buckets[hash & m->mask];
+	struct stap_map_node *node = m->buckets[hash & m->mask];
 
 	while (node && (node->hash != hash || memcmp(node->data, key, m->key_size)))
 		node = node->chain;
@@ -121,16 +121,16 @@ static struct map_node *map_find_hashed(struct map *m, const void *key, u32 hash
 }
 
 /* The value of an element, NULL when absent. */
-static void *map_find(struct map *m, const void *key)
+static void *stap_map_find(struct stap_map *m, const void *key)
 {
-	struct map_node *node = map_find_hashed(m, key, map_hash(m, key));
+	struct stap_map_node *node = stap_map_find_hashed(m, key, stap_map_hash(m, key));
 
 	return node ? node->data + m->value_at : NULL;
 }
 
-static void map_remove(struct map *m, struct map_node *node)
+static void stap_map_remove(struct stap_map *m, struct stap_map_node *node)
 {
-	struct map_node **link = &m->buckets[node->hash & m->mask];
+	struct stap_map_node **link = &m->buckets[node->hash & m->mask];
 
 	while (*link != node)
 		link = &(*link)->chain;
@@ -149,15 +149,15 @@ static void map_remove(struct map *m, struct map_node *node)
 }
 
 /* The value of an element, made empty when absent; NULL when there is no room. */
-static void *map_obtain(struct map *m, const void *key)
+static void *stap_map_obtain(struct stap_map *m, const void *key)
 {
-	u32 hash = map_hash(m, key);
-	struct map_node *node = map_find_hashed(m, key, hash);
+	u32 hash = stap_map_hash(m, key);
+	struct stap_map_node *node = stap_map_find_hashed(m, key, hash);
 
 	if (likely(node))
 		return node->data + m->value_at;
 	if (!m->unused && m->wrap && m->first)
-		map_remove(m, m->first);
+		stap_map_remove(m, m->first);
 	node = m->unused;
 	if (!node)
 		return NULL;
@@ -179,31 +179,31 @@ static void *map_obtain(struct map *m, const void *key)
 	return node->data + m->value_at;
 }
 
-static void map_overflow(struct context *c, const struct map *m, bool declared, int position)
+static void stap_map_overflow(struct stap_context *c, const struct stap_map *m, bool declared, int position)
 {
 	if (declared)
-		fault_number(c, position, "Array overflow, check size limit (", m->capacity, 'd',
+		stap_fault_number(c, position, "Array overflow, check size limit (", m->capacity, 'd',
 			     ")");
 	else
-		fault(c, position, "Array overflow, check MAXMAPENTRIES");
+		stap_fault(c, position, "Array overflow, check MAXMAPENTRIES");
 }
 
-static void map_delete(struct map *m, const void *key)
+static void stap_map_delete(struct stap_map *m, const void *key)
 {
-	struct map_node *node = map_find_hashed(m, key, map_hash(m, key));
+	struct stap_map_node *node = stap_map_find_hashed(m, key, stap_map_hash(m, key));
 
 	if (node)
-		map_remove(m, node);
+		stap_map_remove(m, node);
 }
 
 /* Whether the parts of a key whose bits are set are those of a pattern. */
-static bool map_matches(const struct map *m, const struct map_node *node, const void *pattern,
+static bool stap_map_matches(const struct stap_map *m, const struct stap_map_node *node, const void *pattern,
 			u32 wanted)
 {
 	u32 i;
 
 	for (i = 0; i < m->part_count; i++) {
-		const struct key_part *part = &m->parts[i];
+		const struct stap_key_part *part = &m->parts[i];
 
 		if (wanted & 1u << i && memcmp(node->data + part->offset,
 					       (const char *)pattern + part->offset,
@@ -213,38 +213,38 @@ static bool map_matches(const struct map *m, const struct map_node *node, const 
 	return true;
 }
 
-static bool map_has_matching(const struct map *m, const void *pattern, u32 wanted)
+static bool stap_map_has_matching(const struct stap_map *m, const void *pattern, u32 wanted)
 {
-	struct map_node *node;
+	struct stap_map_node *node;
 
 	for (node = m->first; node; node = node->after)
-		if (map_matches(m, node, pattern, wanted))
+		if (stap_map_matches(m, node, pattern, wanted))
 			return true;
 	return false;
 }
 
-static void map_delete_matching(struct map *m, const void *pattern, u32 wanted)
+static void stap_map_delete_matching(struct stap_map *m, const void *pattern, u32 wanted)
 {
-	struct map_node *node, *next;
+	struct stap_map_node *node, *next;
 
 	for (node = m->first; node; node = next) {
 		next = node->after;
-		if (map_matches(m, node, pattern, wanted))
-			map_remove(m, node);
+		if (stap_map_matches(m, node, pattern, wanted))
+			stap_map_remove(m, node);
 	}
 }
 
 /* Add to an element that several may add to at once; false when there is no room. */
-static bool map_add(struct map *m, const void *key, s64 delta)
+static bool stap_map_add(struct stap_map *m, const void *key, s64 delta)
 {
 	unsigned long flags __maybe_unused;
 	s64 *value;
 
-	guard_take(&m->guard, flags);
-	value = map_obtain(m, key);
+	stap_guard_take(&m->guard, flags);
+	value = stap_map_obtain(m, key);
 	if (value)
 		*value += delta;
-	guard_drop(&m->guard, flags);
+	stap_guard_drop(&m->guard, flags);
 	return value;
 }
 

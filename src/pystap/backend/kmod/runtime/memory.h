@@ -4,19 +4,19 @@
 
 #include "string_ops.h"
 
-static bool memory_read(void *to, u64 from, size_t size, bool user);
+static bool stap_memory_read(void *to, u64 from, size_t size, bool user);
 
-static s64 __maybe_unused read_or(s64 address, s64 size, s64 instead, bool user)
+static s64 __maybe_unused stap_read_or(s64 address, s64 size, s64 instead, bool user)
 {
 	u64 value = 0;
 
-	if (size < 1 || size > 8 || !memory_read(&value, address, size, user))
+	if (size < 1 || size > 8 || !stap_memory_read(&value, address, size, user))
 		return instead;
 	return value;
 }
 
 /* Text at an address: at most `most` bytes and what the memory for it holds; false on a fault. */
-static bool read_string(char *to, u32 size, u64 address, s64 most, bool user)
+static bool stap_read_string(char *to, u32 size, u64 address, s64 most, bool user)
 {
 	u32 at = 0;
 
@@ -30,7 +30,7 @@ static bool read_string(char *to, u32 size, u64 address, s64 most, bool user)
 
 		if (piece > most - at)
 			piece = most - at;
-		if (!memory_read(to + at, address + at, piece, user))
+		if (!stap_memory_read(to + at, address + at, piece, user))
 			return false;
 		for (i = 0; i < piece; i++)
 			if (!to[at + i])
@@ -41,82 +41,100 @@ static bool read_string(char *to, u32 size, u64 address, s64 most, bool user)
 	return true;
 }
 
-static void __maybe_unused read_text(struct context *c, char *to, u32 size, s64 address, s64 most,
+static void __maybe_unused stap_read_text(struct stap_context *c, char *to, u32 size, s64 address, s64 most,
 				     bool user, int position)
 {
-	if (read_string(to, size, address, most, user))
+	if (stap_read_string(to, size, address, most, user))
 		return;
 	*to = 0;
-	fault_number(c, position,
+	stap_fault_number(c, position,
 		     user ? "user string copy fault -14 at " : "kernel string copy fault -14 at ",
 		     address, 'x', "");
 }
 
-static void __maybe_unused read_text_or(char *to, u32 size, s64 address, s64 most,
+static void __maybe_unused stap_read_text_or(char *to, u32 size, s64 address, s64 most,
 					const char *instead, bool user)
 {
-	if (!read_string(to, size, address, most, user))
-		copy_string(to, instead, size);
+	if (!stap_read_string(to, size, address, most, user))
+		stap_copy_string(to, instead, size);
 }
 
-static s64 __maybe_unused read_bytes(struct context *c, char *to, u32 size, s64 address, s64 count,
+static s64 __maybe_unused stap_read_bytes(struct stap_context *c, char *to, u32 size, s64 address, s64 count,
 				     bool user, int position)
 {
 	if (count > 4096) {
-		fault_number(c, position, "", count, 'd', " is too many bytes for a memory dump");
+		stap_fault_number(c, position, "", count, 'd', " is too many bytes for a memory dump");
 		return 0;
 	}
 	if (count < 0)
 		count = 0;
 	if (count > size - 1)
 		count = size - 1;
-	if (memory_read(to, address, count, user))
+	if (stap_memory_read(to, address, count, user))
 		return count;
-	fault_number(c, position, user ? "user read fault at " : "kernel read fault at ", address,
+	stap_fault_number(c, position, user ? "user read fault at " : "kernel read fault at ", address,
 		     'x', "");
 	return 0;
 }
 
-static void put_address(char *to, u32 size, s64 address)
+static void stap_put_address(struct stap_sink *s, s64 address)
 {
-	struct sink s = sink_of(to, size);
-
 	if (address)
-		put_number(&s, address, 'x', '#', 0, -1);
+		stap_put_number(s, address, 'x', '#', 0, -1);
 	else
-		put_text(&s, "NULL");
-	sink_close(&s);
+		stap_put_text(s, "NULL");
 }
 
-static s64 quoted_length(s64 wanted)
+static s64 stap_quoted_length(s64 wanted)
 {
 	return wanted > 0 && wanted < MAXSTRINGLEN - 1 ? wanted : MAXSTRINGLEN - 1;
 }
 
-static void __maybe_unused read_quoted(struct context *c, char *to, u32 size, s64 address, s64 most,
-				       s64 room, bool user)
+/* The string at an address between quotes, or the address. */
+static void stap_put_string_at(struct stap_context *c, struct stap_sink *s, s64 address, s64 most, s64 room,
+			  bool user)
 {
 	size_t length;
 
-	most = quoted_length(most);
-	if (!address || !read_string(c->report, MAXSTRINGLEN + 1, address, most + 1, user)) {
-		put_address(to, size, address);
+	most = stap_quoted_length(most);
+	if (!address || !stap_read_string(c->report, MAXSTRINGLEN + 1, address, most + 1, user)) {
+		stap_put_address(s, address);
 		return;
 	}
 	length = strlen(c->report);
-	text_quoted(to, size, c->report, length > most ? most : length, room, length > most);
+	stap_put_quoted(s, c->report, length > most ? most : length, room, length > most);
 }
 
-static void __maybe_unused read_buffer_quoted(struct context *c, char *to, u32 size, s64 address,
+/* So many bytes at an address; whether they could be read. */
+static bool stap_put_buffer_at(struct stap_context *c, struct stap_sink *s, s64 address, s64 wanted, s64 room,
+			  bool user)
+{
+	s64 taken = stap_quoted_length(wanted);
+
+	if (!address || !stap_memory_read(c->report, address, taken, user)) {
+		stap_put_address(s, address);
+		return false;
+	}
+	stap_put_quoted(s, c->report, taken, room, wanted > taken);
+	return true;
+}
+
+static void __maybe_unused stap_read_quoted(struct stap_context *c, char *to, u32 size, s64 address, s64 most,
+				       s64 room, bool user)
+{
+	struct stap_sink s = stap_sink_of(to, size);
+
+	stap_put_string_at(c, &s, address, most, room, user);
+	stap_sink_close(&s);
+}
+
+static void __maybe_unused stap_read_buffer_quoted(struct stap_context *c, char *to, u32 size, s64 address,
 					      s64 wanted, s64 room, bool user)
 {
-	s64 taken = quoted_length(wanted);
+	struct stap_sink s = stap_sink_of(to, size);
 
-	if (!address || !memory_read(c->report, address, taken, user)) {
-		put_address(to, size, address);
-		return;
-	}
-	text_quoted(to, size, c->report, taken, room, wanted > taken);
+	stap_put_buffer_at(c, &s, address, wanted, room, user);
+	stap_sink_close(&s);
 }
 
 #endif

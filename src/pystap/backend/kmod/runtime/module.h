@@ -5,88 +5,90 @@
 #include "transport.h"
 #include "kernel_probes.h"
 
-static struct context *contexts[NR_CPUS];
-static DEFINE_MUTEX(control_mutex);
-static bool probes_started;
-static u64 probes_missed;
+static struct stap_context *stap_contexts[NR_CPUS];
+static DEFINE_MUTEX(stap_control_mutex);
+static bool stap_probes_started;
+static u64 stap_probes_missed;
+
 static unsigned int buffer_megabytes = 1;
 module_param(buffer_megabytes, uint, 0400);
+static unsigned int script; /* of those that the module holds */
+module_param(script, uint, 0400);
 
-static int storage_create(void);
-static void storage_destroy(void);
-static int probes_start(void);
-static void probes_stop(void);
-static void run_session_probes(int kind);
-
-static struct context *context_here(void)
+static struct stap_context *stap_context_here(void)
 {
-	return contexts[raw_smp_processor_id()];
+	return stap_contexts[raw_smp_processor_id()];
 }
 
-static void contexts_destroy(void)
+static void stap_contexts_destroy(void)
 {
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		if (!contexts[cpu])
+		if (!stap_contexts[cpu])
 			continue;
-		context_destroy(contexts[cpu]);
-		vfree(contexts[cpu]);
-		contexts[cpu] = NULL;
+		stap_context_destroy(stap_contexts[cpu]);
+		vfree(stap_contexts[cpu]);
+		stap_contexts[cpu] = NULL;
 	}
 }
 
-static int contexts_create(void)
+static int stap_contexts_create(void)
 {
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		contexts[cpu] = vzalloc(sizeof(struct context));
-		if (!contexts[cpu] || context_create(contexts[cpu]))
+		stap_contexts[cpu] = vzalloc(sizeof(struct stap_context));
+		if (!stap_contexts[cpu] || stap_context_create(stap_contexts[cpu]))
 			return -ENOMEM;
 	}
 	return 0;
 }
 
+static void stap_probes_stop(void)
+{
+	if (!stap_probes_started)
+		return;
+	stap_script->stop();
+	stap_probes_started = false;
+}
+
 /* The session begins: begin probes, then all the others are registered. */
-static int session_start(void)
+static int stap_session_start(void)
 {
 	int error = 0;
 
 	preempt_disable();
-	run_session_probes(0);
-	run_session_probes(1);
+	stap_session_probes(STAP_INIT, STAP_STARTING);
+	stap_session_probes(STAP_BEGIN, STAP_STARTING);
 	preempt_enable();
-	if (atomic_read(&session_phase) == STARTING) {
-		probes_started = true;
-		error = probes_start();
+	if (atomic_read(&stap_session_phase) == STAP_STARTING) {
+		stap_probes_started = true;
+		error = stap_script->start();
 		if (error)
-			session_exit();
+			stap_session_exit();
 		else
-			atomic_cmpxchg(&session_phase, STARTING, RUNNING);
+			atomic_cmpxchg(&stap_session_phase, STAP_STARTING, STAP_RUNNING);
 	}
 	return error;
 }
 
 /* The session ends: no more hits, then end or error probes. */
-static void session_stop(void)
+static void stap_session_stop(void)
 {
-	session_exit();
-	if (probes_started) {
-		probes_stop();
-		probes_started = false;
-	}
+	stap_session_exit();
+	stap_probes_stop();
 	preempt_disable();
-	if (atomic_read(&session_phase) != FAILED)
-		run_session_probes(2);
-	if (atomic_read(&session_phase) == FAILED)
-		run_session_probes(3);
+	if (atomic_read(&stap_session_phase) != STAP_FAILED)
+		stap_session_probes(STAP_END, STAP_STOPPING);
+	if (atomic_read(&stap_session_phase) == STAP_FAILED)
+		stap_session_probes(STAP_ERROR, STAP_FAILED);
 	preempt_enable();
-	relay_flush(channel);
+	relay_flush(stap_channel);
 }
 
 /* One word of the session's process: "target N", "pid N", "west N", "zone NAME", "start", "stop". */
-static ssize_t control_write(struct file *file, const char __user *from, size_t size, loff_t *at)
+static ssize_t stap_control_write(struct file *file, const char __user *from, size_t size, loff_t *at)
 {
 	char word[96];
 	int error = 0;
@@ -96,93 +98,90 @@ static ssize_t control_write(struct file *file, const char __user *from, size_t 
 	if (copy_from_user(word, from, size))
 		return -EFAULT;
 	word[size] = 0;
-	mutex_lock(&control_mutex);
+	mutex_lock(&stap_control_mutex);
 	if (!strcmp(word, "start"))
-		error = session_start();
+		error = stap_session_start();
 	else if (!strcmp(word, "stop"))
-		session_stop();
+		stap_session_stop();
 	else if (!strncmp(word, "zone ", 5))
-		strscpy(zone_name, word + 5, sizeof(zone_name));
-	else if (sscanf(word, "target %d", &target_pid) != 1 &&
-		 sscanf(word, "pid %d", &stp_pid) != 1 &&
-		 sscanf(word, "west %d", &zone_west) != 1)
+		strscpy(stap_zone_name, word + 5, sizeof(stap_zone_name));
+	else if (sscanf(word, "target %d", &stap_target_pid) != 1 &&
+		 sscanf(word, "pid %d", &stap_stp_pid) != 1 &&
+		 sscanf(word, "west %d", &stap_zone_west) != 1)
 		error = -EINVAL;
-	mutex_unlock(&control_mutex);
+	mutex_unlock(&stap_control_mutex);
 	return error ? error : size;
 }
 
 /* How the session stands, a word and a number a line. */
-static int control_show(struct seq_file *file, void *data)
+static int stap_control_show(struct seq_file *file, void *data)
 {
-	seq_printf(file, "phase %d\n", atomic_read(&session_phase));
-	seq_printf(file, "errors %d\n", atomic_read(&session_errors));
-	seq_printf(file, "suppressed %d\n", atomic_read(&session_suppressed));
-	seq_printf(file, "skipped %d\n", atomic_read(&session_skipped));
-	seq_printf(file, "lost %lld\n", atomic64_read(&records_lost));
-	seq_printf(file, "missed %llu\n", probes_missed);
-	seq_printf(file, "reason %d\n", failed_reason);
-	seq_printf(file, "failed %s\n", failed_probe ? failed_probe : "");
+	seq_printf(file, "phase %d\n", atomic_read(&stap_session_phase));
+	seq_printf(file, "errors %d\n", atomic_read(&stap_session_errors));
+	seq_printf(file, "suppressed %d\n", atomic_read(&stap_session_suppressed));
+	seq_printf(file, "skipped %d\n", atomic_read(&stap_session_skipped));
+	seq_printf(file, "lost %lld\n", atomic64_read(&stap_records_lost));
+	seq_printf(file, "missed %llu\n", stap_probes_missed);
+	seq_printf(file, "reason %d\n", stap_failed_reason);
+	seq_printf(file, "failed %s\n", stap_failed_probe ? stap_failed_probe : "");
 	return 0;
 }
 
-static int control_open(struct inode *inode, struct file *file)
+static int stap_control_open(struct inode *inode, struct file *file)
 {
-	return single_open(file, control_show, NULL);
+	return single_open(file, stap_control_show, NULL);
 }
 
-static const struct proc_ops control_operations = {
-	.proc_open = control_open,
+static const struct proc_ops stap_control_operations = {
+	.proc_open = stap_control_open,
 	.proc_read = seq_read,
 	.proc_lseek = seq_lseek,
-	.proc_write = control_write,
+	.proc_write = stap_control_write,
 	.proc_release = single_release,
 };
 
-static void module_undo(void)
+static void stap_module_undo(void)
 {
-	if (probes_started)
-		probes_stop();
-	transport_destroy();
-	storage_destroy();
-	contexts_destroy();
+	stap_probes_stop();
+	stap_transport_destroy();
+	stap_script->destroy();
+	stap_contexts_destroy();
 }
 
-static int __init module_begin(void)
+static int __init stap_module_begin(void)
 {
 	char name[MODULE_NAME_LEN + 8];
 	int error;
 
 	snprintf(name, sizeof(name), "pystap_%s", THIS_MODULE->name);
-	error = contexts_create();
+	error = stap_contexts_create();
 	if (!error)
-		error = storage_create();
+		error = stap_script->create();
 	if (!error)
-		error = transport_create(name, buffer_megabytes);
-	if (!error && !proc_create("control", 0600, proc_directory, &control_operations))
+		error = stap_transport_create(name, buffer_megabytes);
+	if (!error && !proc_create("control", 0600, stap_proc_directory, &stap_control_operations))
 		error = -ENOMEM;
 	if (error)
-		module_undo();
+		stap_module_undo();
 	return error;
 }
 
-static void __exit module_end(void)
+static void __exit stap_module_end(void)
 {
-	session_exit();
-	module_undo();
+	stap_session_exit();
+	stap_module_undo();
 }
 
-#define PYSTAP_SESSION \
-	static void run_session_probes(int kind) \
+#define STAP_MODULE \
+	static int __init stap_module_init(void) \
 	{ \
-		switch (kind) { \
-		case 0: session_probes(init_probes, init_count, STARTING); break; \
-		case 1: session_probes(begin_probes, begin_count, STARTING); break; \
-		case 2: session_probes(end_probes, end_count, STOPPING); break; \
-		case 3: session_probes(error_probes, error_count, FAILED); break; \
-		} \
+		if (script >= ARRAY_SIZE(stap_scripts)) \
+			return -EINVAL; \
+		stap_script = stap_scripts[script]; \
+		return stap_module_begin(); \
 	} \
-	module_init(module_begin); \
-	module_exit(module_end); \
+	module_init(stap_module_init); \
+	module_exit(stap_module_end); \
 	MODULE_LICENSE("GPL"); \
 	MODULE_DESCRIPTION("a script translated by pystap");
 

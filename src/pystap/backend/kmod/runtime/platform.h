@@ -20,15 +20,15 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
-#define this_cpu() raw_smp_processor_id()
-#define cpu_count() nr_cpu_ids
-#define memory_get(size) vzalloc(size)
-#define memory_put(at) vfree(at)
+#define stap_this_cpu() raw_smp_processor_id()
+#define stap_cpu_count() nr_cpu_ids
+#define stap_memory_get(size) vzalloc(size)
+#define stap_memory_put(at) vfree(at)
 
-typedef raw_spinlock_t guard_t;
-#define guard_init(g) raw_spin_lock_init(g)
-#define guard_take(g, flags) raw_spin_lock_irqsave(g, flags)
-#define guard_drop(g, flags) raw_spin_unlock_irqrestore(g, flags)
+typedef raw_spinlock_t stap_guard_t;
+#define stap_guard_init(g) raw_spin_lock_init(g)
+#define stap_guard_take(g, flags) raw_spin_lock_irqsave(g, flags)
+#define stap_guard_drop(g, flags) raw_spin_unlock_irqrestore(g, flags)
 
 #else
 #include "process.h"

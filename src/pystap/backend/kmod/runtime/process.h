@@ -54,15 +54,15 @@ typedef struct { int value; } atomic_t;
 	({ int was_ = (a)->value; if (was_ == (old)) (a)->value = (new); was_; })
 #define udelay(n) ((void)(n))
 
-#define this_cpu() 0
-#define cpu_count() 1
-#define memory_get(size) calloc(1, size)
-#define memory_put(at) free(at)
+#define stap_this_cpu() 0
+#define stap_cpu_count() 1
+#define stap_memory_get(size) calloc(1, size)
+#define stap_memory_put(at) free(at)
 
-typedef int guard_t;
-#define guard_init(g) ((void)(g))
-#define guard_take(g, flags) ((void)(g), (flags) = 0)
-#define guard_drop(g, flags) ((void)(g), (void)(flags))
+typedef int stap_guard_t;
+#define stap_guard_init(g) ((void)(g))
+#define stap_guard_take(g, flags) ((void)(g), (flags) = 0)
+#define stap_guard_drop(g, flags) ((void)(g), (void)(flags))
 
 static inline u64 ktime_get_real_ns(void)
 {

@@ -6,173 +6,191 @@
 #include "order.h"
 #include "regex.h"
 
-enum phase { STARTING, RUNNING, STOPPING, FAILED };
+enum stap_phase { STAP_STARTING, STAP_RUNNING, STAP_STOPPING, STAP_FAILED };
 
 /* What goes out beside the script's own output. */
-enum message { MESSAGE_OUTPUT, MESSAGE_ERROR, MESSAGE_WARNING, MESSAGE_COMMAND };
+enum stap_message { STAP_MESSAGE_OUTPUT, STAP_MESSAGE_ERROR, STAP_MESSAGE_WARNING, STAP_MESSAGE_COMMAND };
 
-struct probe {
+struct stap_probe {
 	const char *point, *name, *function, *kind;
 	bool is_return;
-	void (*handler)(struct context *c);
-	s64 (*condition)(struct context *c); /* NULL: always */
+	void (*handler)(struct stap_context *c);
+	s64 (*condition)(struct stap_context *c); /* NULL: always */
 };
 
-static const struct probe probes[];
-static const char *const positions[];
+enum stap_session_event { STAP_INIT, STAP_BEGIN, STAP_END, STAP_ERROR };
 
-static atomic_t session_phase = ATOMIC_INIT(STARTING);
-static atomic_t session_errors = ATOMIC_INIT(0); /* that count against MAXERRORS */
-static atomic_t session_suppressed = ATOMIC_INIT(0);
-static atomic_t session_skipped = ATOMIC_INIT(0);
+struct stap_script {
+	const struct stap_probe *probes;
+	const char *const *positions;
+	struct {
+		const u16 *indexes;
+		u32 count;
+	} session_probes[4]; /* of each enum stap_session_event, in their order */
+	u32 arena_size; /* bytes for the variables of all that can run at once */
+	u32 order_size; /* elements that all loops together can go over */
+	int (*create)(void);
+	void (*destroy)(void);
+	int (*start)(void); /* all other probes */
+	void (*stop)(void);
+};
 
-static void transport_message(enum message kind, const char *text, size_t size, bool more);
-static struct context *context_here(void);
+/* A module may hold several, of which one runs. */
+static const struct stap_script *stap_script;
 
-static void output_flush(struct context *c, bool more)
+static atomic_t stap_session_phase = ATOMIC_INIT(STAP_STARTING);
+static atomic_t stap_session_errors = ATOMIC_INIT(0); /* that count against MAXERRORS */
+static atomic_t stap_session_suppressed = ATOMIC_INIT(0);
+static atomic_t stap_session_skipped = ATOMIC_INIT(0);
+
+static void stap_transport_message(enum stap_message kind, const char *text, size_t size, bool more);
+static struct stap_context *stap_context_here(void);
+
+static void stap_output_flush(struct stap_context *c, bool more)
 {
-	transport_message(MESSAGE_OUTPUT, c->output, c->out.at - c->output, more);
+	stap_transport_message(STAP_MESSAGE_OUTPUT, c->output, c->out.at - c->output, more);
 	c->out.at = c->output;
 	c->more = more;
 }
 
-static void session_fail(void)
+static void stap_session_fail(void)
 {
-	atomic_set(&session_phase, FAILED);
+	atomic_set(&stap_session_phase, STAP_FAILED);
 }
 
 /* exit(): no more ordinary probes. */
-static void session_exit(void)
+static void stap_session_exit(void)
 {
-	atomic_cmpxchg(&session_phase, STARTING, STOPPING);
-	atomic_cmpxchg(&session_phase, RUNNING, STOPPING);
+	atomic_cmpxchg(&stap_session_phase, STAP_STARTING, STAP_STOPPING);
+	atomic_cmpxchg(&stap_session_phase, STAP_RUNNING, STAP_STOPPING);
 }
 
-static void session_abort(struct context *c)
+static void stap_session_abort(struct stap_context *c)
 {
-	session_exit();
-	c->ending = ABORTED;
+	stap_session_exit();
+	c->ending = STAP_ABORTED;
 }
 
-static void warn(const char *text)
+static void stap_warn(const char *text)
 {
 	size_t size = strlen(text);
 
 	if (size && text[size - 1] == '\n')
 		size--;
-	transport_message(MESSAGE_WARNING, text, size, false);
+	stap_transport_message(STAP_MESSAGE_WARNING, text, size, false);
 }
 
-static void system_command(const char *text)
+static void stap_system_command(const char *text)
 {
-	transport_message(MESSAGE_COMMAND, text, strlen(text), false);
+	stap_transport_message(STAP_MESSAGE_COMMAND, text, strlen(text), false);
 }
 
 /* What the user reads of a fault: MSG near TOKEN at PLACE (called from ...) in probe POINT. */
-static void report_fault(struct context *c)
+static void stap_report_fault(struct stap_context *c)
 {
-	struct sink s = sink_of(c->report, REPORT_SIZE);
+	struct stap_sink s = stap_sink_of(c->report, STAP_REPORT_SIZE);
 	int at;
 
 	if (SUPPRESS_HANDLER_ERRORS) {
-		atomic_inc(&session_suppressed);
+		atomic_inc(&stap_session_suppressed);
 		return;
 	}
-	put_text(&s, c->message);
+	stap_put_text(&s, c->message);
 	if (c->position >= 0) {
-		put_text(&s, " near ");
-		put_text(&s, positions[c->position]);
+		stap_put_text(&s, " near ");
+		stap_put_text(&s, stap_script->positions[c->position]);
 		for (at = c->fault_depth; at-- > 0;) {
-			put_text(&s, " (called from ");
-			put_text(&s, positions[c->callers[at]]);
-			put_text(&s, ")");
+			stap_put_text(&s, " (called from ");
+			stap_put_text(&s, stap_script->positions[c->callers[at]]);
+			stap_put_text(&s, ")");
 		}
-		put_text(&s, " in probe ");
-		put_text(&s, probes[c->probe].point);
+		stap_put_text(&s, " in probe ");
+		stap_put_text(&s, stap_script->probes[c->probe].point);
 	}
-	transport_message(MESSAGE_ERROR, c->report, s.at - c->report, false);
-	if (atomic_inc_return(&session_errors) > MAXERRORS)
-		session_fail();
+	stap_transport_message(STAP_MESSAGE_ERROR, c->report, s.at - c->report, false);
+	if (atomic_inc_return(&stap_session_errors) > MAXERRORS)
+		stap_session_fail();
 }
 
-static void count_skip(void)
+static void stap_count_skip(void)
 {
 	static const char text[] =
 		"Skipped too many probes, check MAXSKIPPED or try again with stap -t for more "
 		"details.";
 
-	if (atomic_inc_return(&session_skipped) == MAXSKIPPED + 1) {
-		transport_message(MESSAGE_ERROR, text, sizeof(text) - 1, false);
-		session_fail();
+	if (atomic_inc_return(&stap_session_skipped) == MAXSKIPPED + 1) {
+		stap_transport_message(STAP_MESSAGE_ERROR, text, sizeof(text) - 1, false);
+		stap_session_fail();
 	}
 }
 
 /* One hit of a probe. */
-static void probe_run(int index, const struct event *event)
+static void stap_probe_run(int index, const struct stap_event *event)
 {
-	struct context *c = context_here();
+	struct stap_context *c = stap_context_here();
 
 	if (atomic_cmpxchg(&c->busy, 0, 1)) {
-		count_skip();
+		stap_count_skip();
 		return;
 	}
 	c->probe = index;
 	c->event = event;
-	c->ending = RUNNING_ON;
+	c->ending = STAP_RUNNING_ON;
 	c->passed = 0;
 	c->actions = MAXACTION;
 	c->depth = 0;
 	c->arena_used = c->order_used = 0;
 	c->more = false;
 	c->match.state = 0;
-	if (!probes[index].condition || probes[index].condition(c))
-		probes[index].handler(c);
+	if (!stap_script->probes[index].condition || stap_script->probes[index].condition(c))
+		stap_script->probes[index].handler(c);
 	if (c->out.at != c->output || c->more)
-		output_flush(c, false);
-	if (c->ending == FAULT)
-		report_fault(c);
-	else if (c->ending == SKIPPED)
-		count_skip();
+		stap_output_flush(c, false);
+	if (c->ending == STAP_FAULT)
+		stap_report_fault(c);
+	else if (c->ending == STAP_SKIPPED)
+		stap_count_skip();
 	atomic_set(&c->busy, 0);
 }
 
 /* A hit of an ordinary probe: they run only while the session does. */
-static void __maybe_unused probe_hit(int index, const struct event *event)
+static void __maybe_unused stap_probe_hit(int index, const struct stap_event *event)
 {
-	if (likely(atomic_read(&session_phase) == RUNNING))
-		probe_run(index, event);
+	if (likely(atomic_read(&stap_session_phase) == STAP_RUNNING))
+		stap_probe_run(index, event);
 }
 
-/* The probes of one kind of session event, in order, as long as the session stays in a phase. */
-static void session_probes(const u16 *indexes, int count, enum phase phase)
+/* The probes of a session event, in order, as long as the session stays in a phase. */
+static void stap_session_probes(enum stap_session_event kind, enum stap_phase phase)
 {
-	static const struct event nothing;
-	int i;
+	static const struct stap_event nothing;
+	const u16 *indexes = stap_script->session_probes[kind].indexes;
+	u32 i, count = stap_script->session_probes[kind].count;
 
-	for (i = 0; i < count && atomic_read(&session_phase) == phase; i++)
-		probe_run(indexes[i], &nothing);
+	for (i = 0; i < count && atomic_read(&stap_session_phase) == phase; i++)
+		stap_probe_run(indexes[i], &nothing);
 }
 
-static int context_create(struct context *c)
+static int stap_context_create(struct stap_context *c)
 {
-	c->arena = memory_get(ARENA_SIZE);
-	c->output = memory_get(OUTPUT_SIZE);
-	c->report = memory_get(REPORT_SIZE);
-	c->order = memory_get((ORDER_SIZE + 1) * sizeof(*c->order));
+	c->arena = stap_memory_get(stap_script->arena_size);
+	c->output = stap_memory_get(STAP_OUTPUT_SIZE);
+	c->report = stap_memory_get(STAP_REPORT_SIZE);
+	c->order = stap_memory_get((stap_script->order_size + 1) * sizeof(*c->order));
 	if (!c->arena || !c->output || !c->report || !c->order)
 		return -ENOMEM;
 	c->out.at = c->output;
-	c->out.end = c->output + OUTPUT_SIZE;
+	c->out.end = c->output + STAP_OUTPUT_SIZE;
 	c->out.flush = c;
 	return 0;
 }
 
-static void context_destroy(struct context *c)
+static void stap_context_destroy(struct stap_context *c)
 {
-	memory_put(c->arena);
-	memory_put(c->output);
-	memory_put(c->report);
-	memory_put(c->order);
+	stap_memory_put(c->arena);
+	stap_memory_put(c->output);
+	stap_memory_put(c->report);
+	stap_memory_put(c->order);
 }
 
 #endif

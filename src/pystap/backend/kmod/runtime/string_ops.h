@@ -5,7 +5,7 @@
 #include "text.h"
 
 /* Copy a string into `size` bytes, cut if need be. */
-static void copy_string(char *to, const char *from, u32 size)
+static void stap_copy_string(char *to, const char *from, u32 size)
 {
 	size_t length = strnlen(from, size - 1);
 
@@ -14,7 +14,7 @@ static void copy_string(char *to, const char *from, u32 size)
 }
 
 /* The same with NULs behind the text: a part of a key. */
-static void copy_key(char *to, const char *from, u32 size)
+static void stap_copy_key(char *to, const char *from, u32 size)
 {
 	size_t length = strnlen(from, size - 1);
 
@@ -22,17 +22,17 @@ static void copy_key(char *to, const char *from, u32 size)
 	memset(to + length, 0, size - length);
 }
 
-static s64 divide(s64 left, s64 right)
+static s64 stap_divide(s64 left, s64 right)
 {
 	return right == -1 ? -(u64)left : left / right;
 }
 
-static s64 modulo(s64 left, s64 right)
+static s64 stap_modulo(s64 left, s64 right)
 {
 	return right == -1 || right == 1 ? 0 : left % right;
 }
 
-static void substr(char *to, u32 size, const char *text, s64 start, s64 length)
+static void stap_substr(char *to, u32 size, const char *text, s64 start, s64 length)
 {
 	s64 have = strlen(text);
 
@@ -47,38 +47,38 @@ static void substr(char *to, u32 size, const char *text, s64 start, s64 length)
 	to[length] = 0;
 }
 
-static s64 stringat(struct context *c, const char *text, s64 index, int position)
+static s64 stap_stringat(struct stap_context *c, const char *text, s64 index, int position)
 {
 	if (index < 0 || index >= MAXSTRINGLEN) {
-		fault(c, position, "invalid string index");
+		stap_fault(c, position, "invalid string index");
 		return 0;
 	}
 	return index < strlen(text) ? (u8)text[index] : 0;
 }
 
-static s64 strpos(const char *text, const char *part)
+static s64 stap_strpos(const char *text, const char *part)
 {
 	const char *found = strstr(text, part);
 
 	return found ? found - text : -1;
 }
 
-static void str_replace(char *to, u32 size, const char *text, const char *old, const char *new)
+static void stap_str_replace(char *to, u32 size, const char *text, const char *old, const char *new)
 {
-	struct sink s = sink_of(to, size);
+	struct stap_sink s = stap_sink_of(to, size);
 	size_t length = strlen(old);
 	const char *found;
 
 	while (length && (found = strstr(text, old))) {
-		put_bytes(&s, text, found - text);
-		put_text(&s, new);
+		stap_put_bytes(&s, text, found - text);
+		stap_put_text(&s, new);
 		text = found + length;
 	}
-	put_text(&s, text);
-	sink_close(&s);
+	stap_put_text(&s, text);
+	stap_sink_close(&s);
 }
 
-static int digit_of(char byte)
+static int stap_digit_of(char byte)
 {
 	if (byte >= '0' && byte <= '9')
 		return byte - '0';
@@ -89,14 +89,14 @@ static int digit_of(char byte)
 	return 99;
 }
 
-static s64 text_number(const char *text, s64 base)
+static s64 stap_text_number(const char *text, s64 base)
 {
 	bool negative = *text == '-';
 	u64 value = 0;
 
 	text += negative;
 	if ((base == 0 || base == 16) && text[0] == '0' && (text[1] | 32) == 'x' &&
-	    digit_of(text[2]) < 16) {
+	    stap_digit_of(text[2]) < 16) {
 		text += 2;
 		base = 16;
 	} else if (base == 0) {
@@ -104,13 +104,13 @@ static s64 text_number(const char *text, s64 base)
 	}
 	if (base < 2 || base > 36)
 		return 0;
-	while (*text && digit_of(*text) < base)
-		value = value * base + digit_of(*text++);
+	while (*text && stap_digit_of(*text) < base)
+		value = value * base + stap_digit_of(*text++);
 	return negative ? -value : value;
 }
 
 /* The next piece of the text given before, "" when there is none. */
-static void tokenize_next(struct context *c, char *to, u32 size, const char *delimiters)
+static void stap_tokenize_next(struct stap_context *c, char *to, u32 size, const char *delimiters)
 {
 	const char *at = c->tokens + c->tokens_at;
 	size_t length;
@@ -125,76 +125,81 @@ static void tokenize_next(struct context *c, char *to, u32 size, const char *del
 	c->tokens_at = at - c->tokens + (*at != 0);
 }
 
-static void tokenize(struct context *c, char *to, u32 size, const char *text,
+static void stap_tokenize(struct stap_context *c, char *to, u32 size, const char *text,
 		     const char *delimiters)
 {
 	if (*text) {
-		copy_string(c->tokens, text, MAXSTRINGLEN);
+		stap_copy_string(c->tokens, text, MAXSTRINGLEN);
 		c->tokens_at = 0;
 	}
-	tokenize_next(c, to, size, delimiters);
+	stap_tokenize_next(c, to, size, delimiters);
 }
 
 /* A byte as in a C literal: printable ASCII as it is. */
-static u32 escape_char(char *at, u8 byte)
+static u32 stap_escape_char(char *at, u8 byte)
 {
 	if (byte >= 32 && byte < 127 && byte != '"' && byte != '\\') {
 		*at = byte;
 		return 1;
 	}
-	return escape_byte(at, byte);
+	return stap_escape_byte(at, byte);
 }
 
 /* As much of `text` (`length` bytes) as fits escaped into `room` bytes; false: that was not all. */
-static bool put_escaped(struct sink *s, const char *text, size_t length, s64 room)
+static bool stap_put_escaped(struct stap_sink *s, const char *text, size_t length, s64 room)
 {
 	size_t at;
 
 	for (at = 0; at < length; at++) {
 		char piece[4];
-		u32 size = escape_char(piece, text[at]);
+		u32 size = stap_escape_char(piece, text[at]);
 
 		if (size > room)
 			return false;
 		room -= size;
-		put_bytes(s, piece, size);
+		stap_put_bytes(s, piece, size);
 	}
 	return true;
 }
 
-static void text_plain(char *to, u32 size, const char *text, s64 room)
+static void stap_text_plain(char *to, u32 size, const char *text, s64 room)
 {
-	struct sink s = sink_of(to, size);
+	struct stap_sink s = stap_sink_of(to, size);
 
 	if (room <= 0 || room > MAXSTRINGLEN - 1)
 		room = MAXSTRINGLEN - 1;
-	put_escaped(&s, text, strlen(text), room);
-	sink_close(&s);
+	stap_put_escaped(&s, text, strlen(text), room);
+	stap_sink_close(&s);
 }
 
 /* Between double quotes; three dots when something is missing, here or already (`cut`). */
-static void text_quoted(char *to, u32 size, const char *text, size_t length, s64 room, bool cut)
+static void stap_put_quoted(struct stap_sink *s, const char *text, size_t length, s64 room, bool cut)
 {
-	struct sink s = sink_of(to, size);
-
 	if (room <= 0 || room > MAXSTRINGLEN - 6)
 		room = MAXSTRINGLEN - 6;
-	put_text(&s, "\"");
-	if (!put_escaped(&s, text, length, room))
+	stap_put_text(s, "\"");
+	if (!stap_put_escaped(s, text, length, room))
 		cut = true;
-	put_text(&s, cut ? "\"..." : "\"");
-	sink_close(&s);
+	stap_put_text(s, cut ? "\"..." : "\"");
 }
 
-static void text_strn(char *to, u32 size, const char *text, s64 room, s64 quoted)
+static void stap_text_quoted(char *to, u32 size, const char *text, size_t length, s64 room, bool cut)
+{
+	struct stap_sink s = stap_sink_of(to, size);
+
+	stap_put_quoted(&s, text, length, room, cut);
+	stap_sink_close(&s);
+}
+
+static void stap_text_strn(char *to, u32 size, const char *text, s64 room, s64 quoted)
 {
 	if (quoted)
-		text_quoted(to, size, text, strlen(text), room, false);
+		stap_text_quoted(to, size, text, strlen(text), room, false);
 	else
-		text_plain(to, size, text, room);
+		stap_text_plain(to, size, text, room);
 }
 
-static void byte_str(char *to, s64 byte)
+static void stap_byte_str(char *to, s64 byte)
 {
 	to[0] = byte;
 	to[1] = 0;
