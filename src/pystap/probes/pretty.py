@@ -31,6 +31,8 @@ _MOST_ARGUMENTS: Final = 32
 _MOST_ELEMENTS: Final = 5
 _MOST_LEVELS: Final = 16
 _STRING_BYTES: Final = 128
+_FLOATS: Final = (4, 8)  # sizes of the floating-point numbers that have a text
+_FLOAT_DIGITS: Final = 6  # behind the point, as printf(3) gives them
 _UNREADABLE: Final = "ERROR"
 
 
@@ -130,8 +132,10 @@ def _emit(text: _Text, place: Place, levels: int) -> None:
         _emit_array(text, place, view, levels)
     elif isinstance(view, t.Ptr):
         _emit_pointer(text, place, view)
-    elif isinstance(view, (t.Int, t.Enum, t.Float)) and view.size <= 8:
+    elif isinstance(view, (t.Int, t.Enum)) and view.size <= 8:
         _emit_number(text, place)
+    elif isinstance(view, t.Float) and view.size in _FLOATS:
+        text.value("%s", _decimal(value(place, text.tok), view.size))
     else:
         text.literal("?")
 
@@ -187,6 +191,15 @@ def _emit_number(text: _Text, place: Place) -> None:
         return
     _, signed = scalar(place.btf, place.type_id, text.tok)
     text.value("%i" if signed else "%u", got)
+
+
+def _decimal(bits: ast.Expr, size: int) -> ast.Expr:
+    """The text of a floating-point number, made by functions of the tapset."""
+    tok = bits.tok
+    if size == 4:
+        bits = ast.Call(tok=tok, type="long", name="fp32_to_fp64", args=[bits])
+    args = [bits, number(_FLOAT_DIGITS, tok)]
+    return ast.Call(tok=tok, type="string", name="fp_to_string", args=args)
 
 
 def _quoted(addr: ast.Expr, space: Space, limit: int, tok: Token) -> ast.Expr:

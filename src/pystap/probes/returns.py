@@ -25,7 +25,9 @@ def returned(types: Types, type_id: int, tok: Token) -> Place:
     view = types.type(types.resolve(type_id))
     if isinstance(view, t.Struct):
         return _object(types, type_id, view, tok)
-    if isinstance(view, t.Float) or (isinstance(view, t.Int) and view.size > _WORD):
+    if isinstance(view, t.Float):
+        raise _floating(types.c_name(type_id), tok)
+    if isinstance(view, t.Int) and view.size > _WORD:
         raise error(f"a result of type '{types.c_name(type_id)}' cannot be read", tok)
     value = extended(_register(_RAX, tok), types, type_id, tok)
     return Place(value, types, type_id, "user", False)
@@ -42,8 +44,15 @@ def _object(types: Types, type_id: int, view: t.Struct, tok: Token) -> Place:
         here = [real for offset, _, real in leaves if at <= offset < at + _WORD]
         words.append(None if here and all(here) else _register(next(registers), tok))
     if not any(words):
-        raise error(f"a result of type '{types.c_name(type_id)}' cannot be read", tok)
+        raise _floating(types.c_name(type_id), tok)
     return Place(words[0] or number(0, tok), types, type_id, "user", False, words=tuple(words))
+
+
+def _floating(name: str, tok: Token) -> Exception:
+    """The error for what is left in a register that no event brings along."""
+    return error(
+        f"a result of type '{name}' cannot be read: it is in a register for floating point", tok
+    )
 
 
 def _leaves(types: Types, type_id: int, offset: int) -> Iterator[tuple[int, int, bool]]:

@@ -22,6 +22,7 @@ from pystap.sema.program import Program
 from pystap.sema.recursion import note_recursion
 from pystap.sema.resolve import reach_user_functions, resolve_symbols
 from pystap.sema.stats import note_stats
+from pystap.sema.together import check_together
 from pystap.sema.work import Work
 from pystap.typing import TYPE_CHECKING
 
@@ -47,10 +48,12 @@ def analyze(
     _stop_on_errors(work)
 
     expand_autocasts(work)
+    _reach_everything(work)  # functions that print members
     _stop_on_errors(work)
     check_places(work)
     check_guru(work)
     check_declarations(work)
+    check_together(work)
     _stop_on_errors(work)
 
     live = _optimize(work)
