@@ -1,4 +1,4 @@
-"""Writes .venv/bin/stap and staprun: console scripts without the imports of the generated ones.
+"""Writes the commands in .venv/bin: console scripts without the imports of the generated ones.
 
 Python's ``site`` start-up and the generated script's imports cost more than a cached session.
 """
@@ -9,7 +9,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
-COMMANDS = {"stap": "pystap.cli.main", "staprun": "pystap.staprun.main"}
+COMMANDS = {
+    "stap": "pystap.cli.main",
+    "staprun": "pystap.staprun.main",
+    "stap-merge": "pystap.staprun.merge",
+}
 LAUNCHER = """\
 #!{python} -IS
 import sys

@@ -7,12 +7,12 @@ class Options:
     """Session options with their defaults; names follow the long option or its meaning."""
 
     __slots__ = (
-        "args", "buffer_megabytes", "build_words", "cmd", "color", "compatible", "defines",
-        "disable_cache", "extra_scripts",
+        "args", "buffer_megabytes", "build_words", "bulk", "cmd", "color", "compatible", "defines",
+        "disable_cache", "extra_scripts", "flight_recorder",
         "global_inits", "global_var_display", "guru", "keep_build", "last_pass", "listing",
-        "listing_vars", "module_name", "output", "poison_cache", "release", "runtime", "script",
-        "script_file", "skip_badvars", "suppress_handler_errors", "suppress_time_limits",
-        "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout", "timing",
+        "listing_vars", "module_name", "output", "poison_cache", "release", "rotation", "runtime",
+        "script", "script_file", "skip_badvars", "suppress_handler_errors",
+        "suppress_time_limits", "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout", "timing",
         "unoptimized", "verbose", "warnings_are_errors",
     )  # fmt: skip
 
@@ -52,3 +52,6 @@ class Options:
         self.build_words: list[str] = []  # -B, for the kernel's build
         self.keep_build = False  # -k
         self.buffer_megabytes: int | None = None  # -s
+        self.bulk = False  # -b
+        self.flight_recorder = False  # -F
+        self.rotation: str | None = None  # -S SIZE[,N]

@@ -122,17 +122,27 @@ def _staprun() -> list[str]:
 
 
 def _words(options: Options) -> list[str]:
+    """What staprun is told of the command line."""
     words = []
     for letter, value in (
         ("-c", options.cmd),
         ("-x", options.target_pid),
-        ("-T", options.timeout),
+        ("--time-limit", options.timeout),
         ("-o", options.output),
+        ("-S", options.rotation),
         ("-b", options.buffer_megabytes),
     ):
         if value is not None:
             words += [letter, str(value)]
-    return [*words, *(["-w"] if options.suppress_warnings else [])]
+    background = "-L" if options.output is None else "-D"
+    for letter, given in (
+        (background, options.flight_recorder),
+        ("-R", not options.module_name),
+        ("-w", options.suppress_warnings),
+        ("-v", options.verbose[4] > 1),
+    ):
+        words += [letter] if given else []
+    return words
 
 
 def _wait(pid: int) -> int:
@@ -141,7 +151,8 @@ def _wait(pid: int) -> int:
     def forward(number: int, _frame: object) -> None:
         os.kill(pid, number)
 
-    before = {n: signal.signal(n, forward) for n in (signal.SIGTERM, signal.SIGHUP)}
+    passed_on = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2)
+    before = {number: signal.signal(number, forward) for number in passed_on}
     before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it gets its own
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

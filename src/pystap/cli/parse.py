@@ -45,7 +45,7 @@ LONG = {
 }
 
 # Parts of SystemTap's command line that this version does not serve.
-UNSUPPORTED_SHORT = set("RaPbiqdFSJj")
+UNSUPPORTED_SHORT = set("RaPiqdJj")
 UNSUPPORTED_LONG = frozenset(
     (
         *("interactive", "prologue-searching", "check-version", "privilege", "unprivileged"),
@@ -273,6 +273,14 @@ def _megabytes(options: Options, value: str) -> None:
     options.buffer_megabytes = int(value)
 
 
+def _rotation(options: Options, value: str) -> None:
+    size, comma, count = value.partition(",")
+    numbers = [size, count] if comma else [size]
+    if not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers):
+        raise UsageError(f"Invalid argument '{value}' for -S (SIZE[,N]: megabytes, files).")
+    options.rotation = value
+
+
 def _color(options: Options, value: str) -> None:
     if value not in ("", "never", "always", "auto"):
         raise UsageError(f"Invalid argument '{value}' for --color.")
@@ -351,6 +359,9 @@ _SHORT_ACTIONS: dict[str, Callable[[Options, str], None]] = {
     "k": _flag("keep_build"),
     "B": _build_word,
     "s": _megabytes,
+    "b": _flag("bulk"),
+    "F": _flag("flight_recorder"),
+    "S": _rotation,
     "m": _module,
     "l": _listing(False),
     "L": _listing(True),
@@ -389,6 +400,7 @@ def _positional(options: Options, rest: list[str]) -> None:
 
 
 def _check(options: Options) -> None:
+    _choose_runtime(options)
     if options.cmd is not None and options.target_pid is not None:
         raise UsageError("You can't specify both -c CMD and -x PID.")
     dump = options.listing is not None
@@ -401,3 +413,16 @@ def _check(options: Options) -> None:
             options.script = options.extra_scripts.pop(0)
             return
         raise UsageError("A script must be specified.")
+
+
+def _choose_runtime(options: Options) -> None:
+    """Modes of output that only one runtime has."""
+    modes = {"-b": options.bulk, "-F": options.flight_recorder, "-S": options.rotation}
+    wanted = [letter for letter, given in modes.items() if given]
+    if not wanted or options.runtime == "kernel":
+        return
+    if options.runtime:
+        raise UsageError(f"{wanted[0]} needs the kernel runtime: --runtime=kernel.")
+    if options.rotation and options.output is None:
+        raise UsageError("-S needs an output file: -o FILE.")
+    options.runtime = "kernel"

@@ -25,7 +25,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     from pystap.session.attach import AttachError
     from pystap.session.loader import LoadError
     from pystap.session.memory import OutOfBounds
-    from pystap.session.output import OutputFileError
+    from pystap.session.outfile import OutputFileError
     from pystap.session.target import TargetError
 
     lines = refusal()
@@ -65,7 +65,8 @@ def _run(options: Options, artifact: Artifact) -> int:
     from pystap.cli.environment import index_directory
     from pystap.kernel.cpu import possible_cpus, tick_rate
     from pystap.session.loader import Loaded
-    from pystap.session.output import Output, open_output
+    from pystap.session.outfile import open_output
+    from pystap.session.output import Output
     from pystap.session.run import Session
     from pystap.session.target import Command, check_pid
 

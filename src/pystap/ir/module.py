@@ -63,6 +63,8 @@ class Limits:
     hist_width: int = 50
     hist_elision: int = 2
     defines: dict[str, str] = field(default_factory=dict)
+    bulk: bool = False  # output to files for each CPU (-b)
+    buffer_megabytes: int = 0  # for the output of a CPU (-s); 0: the runtime's choice
 
 
 @dataclass(slots=True)

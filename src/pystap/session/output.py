@@ -1,4 +1,4 @@
-"""Where a session's output goes, and what control items in it do."""
+"""What becomes of a session's output, and what control items in it do."""
 
 from __future__ import annotations
 
@@ -11,24 +11,6 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.artifact import Artifact
     from pystap.kernel.ringbuf import RingBuffer
     from pystap.output.records import Control
-
-
-class OutputFileError(Exception):
-    """The file of ``-o`` cannot be opened; the message says which and why."""
-
-
-def open_output(path: str | None) -> int:
-    """Descriptor for ``-o FILE`` (strftime conversions expanded), or standard output."""
-    if path is None:
-        return 1
-    if "%" in path:
-        import time
-
-        path = time.strftime(path)
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise OutputFileError(f"cannot open output file '{path}': {error.strerror}") from error
 
 
 class Output:

@@ -7,9 +7,11 @@ import errno
 import os
 import time
 
+from pystap.staprun.modulefile import ModuleFile
 from pystap.typing import Final
 
 _FINIT_MODULE, _DELETE_MODULE = 313, 176  # x86-64, <asm/unistd_64.h>
+_CAP_SYS_MODULE: Final = 16  # <linux/capability.h>
 _TRIES: Final = 100
 _PAUSE: Final = 0.05  # seconds between tries to unload what is still in use
 
@@ -17,7 +19,8 @@ _REASONS: Final = {
     errno.EPERM: "root may load modules only where they are not disabled and the kernel is not "
     "locked down (see /sys/kernel/security/lockdown)",
     errno.ENOEXEC: "the module was built for another kernel; build it with -r RELEASE",
-    errno.EEXIST: "a module of this name is loaded already",
+    errno.EEXIST: "a module of this name is loaded already; staprun -A attaches to it if it is "
+    "detached, -d removes it, -R loads another one beside it",
     errno.ENOKEY: "the kernel loads only signed modules; sign it with --sign-module and enroll "
     "the key, or switch Secure Boot off",
     errno.EKEYREJECTED: "the kernel does not trust the key the module is signed with; enroll it "
@@ -28,24 +31,60 @@ _REASONS: Final = {
 
 
 class LoadError(Exception):
-    """The kernel did not take a module; the message says why."""
+    """The kernel did not take a module, or cannot; the message says why."""
 
 
-def load(path: str, parameters: str = "") -> None:
-    """Load the module in a file with parameters (``name=value ...``); raises LoadError."""
+def check_privilege() -> None:
+    """Raise LoadError unless this process may load modules."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        rows = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+    if not int(rows["CapEff"], 16) >> _CAP_SYS_MODULE & 1:
+        raise LoadError(
+            "loading a kernel module needs root (the capability CAP_SYS_MODULE); "
+            f"this is user {os.geteuid()} without it"
+        )
+
+
+def check_release(module: ModuleFile) -> None:
+    """Raise LoadError when a module was built for another kernel than this one."""
+    here = os.uname().release
+    if module.release != here:
+        raise LoadError(
+            f"'{module.path}' was built for kernel {module.release}, this is {here}; "
+            f"build it with stap -r {here} -p4 -m {module.name}"
+        )
+
+
+def load(module: ModuleFile, name: str, parameters: list[str]) -> None:
+    """Load a module under a name, its own or another, with parameters (``name=value``)."""
+    fd = _open(module, name)
     libc = ctypes.CDLL(None, use_errno=True)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise LoadError(f"cannot open '{path}': {error.strerror}") from error
-    try:
-        failed = libc.syscall(_FINIT_MODULE, fd, parameters.encode(), 0)
+        failed = libc.syscall(_FINIT_MODULE, fd, " ".join(parameters).encode(), 0)
     finally:
         os.close(fd)
     if failed:
         number = ctypes.get_errno()
-        reason = _REASONS.get(number, os.strerror(number))
-        raise LoadError(f"couldn't insert module '{path}': {os.strerror(number)}: {reason}")
+        text = os.strerror(number)
+        reason = _REASONS.get(number)
+        if number == errno.EINVAL and parameters:
+            reason = f"it does not take the values given: {' '.join(parameters)}"
+        because = f": {reason}" if reason else ""
+        raise LoadError(f"couldn't insert module '{module.path}': {text}{because}")
+
+
+def _open(module: ModuleFile, name: str) -> int:
+    if name == module.name:
+        return os.open(module.path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    data = memoryview(module.renamed(name))
+    while data:
+        data = data[os.write(fd, data) :]
+    # The kernel takes no file that is open for writing.
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
 
 
 def unload(name: str) -> None:
@@ -62,6 +101,7 @@ def unload(name: str) -> None:
     raise LoadError(f"couldn't remove module '{name}': {os.strerror(number)}")
 
 
-def module_name(path: str) -> str:
-    """The name the kernel gives the module of a file."""
-    return os.path.basename(path).removesuffix(".ko").replace("-", "_")
+def unique_name(name: str) -> str:
+    """A name for another module of the same text: with this process's number."""
+    mine = f"_{os.getpid()}"
+    return name[: 55 - len(mine)] + mine

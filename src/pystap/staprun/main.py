@@ -1,70 +1,109 @@
-"""The command ``staprun``: ``staprun [-c CMD | -x PID] [-o FILE] [-b MB] [-w] MODULE.ko``."""
+"""The command ``staprun``: runs the kernel module in a file, or one that is loaded already."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 
-from pystap.typing import TYPE_CHECKING, Final
+from pystap.staprun.arguments import USAGE, ArgumentError, Wanted, parse
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
-_USAGE: Final = (
-    "usage: staprun [-v] [-w] [-b MB] [-c CMD | -x PID] [-T SECONDS] [-o FILE] MODULE.ko"
-)
+    from pystap.staprun.daemon import Background
+    from pystap.staprun.modulefile import ModuleFile
+    from pystap.staprun.request import Request
 
 
 def main(words: list[str]) -> int:
-    """Run a module; the exit status."""
-    from getopt import GetoptError, getopt
-
+    """Serve a command line; the exit status."""
     try:
-        options, rest = getopt(words, "vwhVb:c:x:T:o:")
-        values = dict(options)
-        if "-h" in values:
-            sys.stdout.write(f"{_USAGE}\n")
-            return 0
-        if "-V" in values:
-            from pystap import __version__
-
-            sys.stdout.write(f"pystap staprun {__version__}\n")
-            return 0
-        if len(rest) != 1:
-            raise GetoptError("one module is needed")
-        return _run(rest[0], values)
-    except (GetoptError, ValueError) as error:
-        _complain(f"staprun: {error}\n{_USAGE}")
+        request = parse(words)
+    except Wanted as wanted:
+        return _tell(str(wanted))
+    except ArgumentError as error:
+        _complain(f"staprun: {error}\nTry 'staprun -h' for more information.")
         return 1
-
-
-def _run(path: str, values: dict[str, str]) -> int:
-    from pystap.session.output import OutputFileError, open_output
-    from pystap.session.target import Command, TargetError, check_pid
+    from pystap.session.outfile import OutputFileError
+    from pystap.session.target import TargetError
     from pystap.staprun.loading import LoadError
-    from pystap.staprun.session import ProbeError, Session
+    from pystap.staprun.modulefile import ModuleFileError
+    from pystap.staprun.session import ProbeError
 
-    deadline = time.monotonic() + float(values["-T"]) if "-T" in values else None
-    target = int(values.get("-x", "0"))
     try:
-        if target:
-            check_pid(target)
-        fd = open_output(values.get("-o"))
-        command = Command(values["-c"]) if "-c" in values else None
-        session = Session(
-            path,
-            fd,
-            target=command.pid if command else target,
-            command=command,
-            deadline=deadline,
-            megabytes=int(values.get("-b", "1")),
-            quiet_warnings="-w" in values,
-        )
-        return session.run()
-    except (LoadError, ProbeError, OutputFileError, TargetError) as error:
+        return _serve(request)
+    except (LoadError, ModuleFileError, ProbeError, OutputFileError, TargetError) as error:
         _complain(f"ERROR: {error}")
         return 1
+
+
+def _tell(option: str) -> int:
+    if option == "-h":
+        sys.stdout.write(USAGE)
+    else:
+        from pystap import __version__
+
+        sys.stdout.write(f"staprun of pystap {__version__}\n")
+    return 0
+
+
+def _serve(request: Request) -> int:
+    from pystap.staprun.loading import check_privilege
+
+    if request.action == "delete":
+        from pystap.staprun.detached import delete
+
+        check_privilege()
+        return delete(request.module)
+    if request.action == "attach":
+        from pystap.staprun.detached import attach
+
+        check_privilege()
+        return _here_or_there(request, lambda there: attach(request, there))
+    return _run(request)
+
+
+def _run(request: Request) -> int:
+    from pystap.session.target import check_pid
+    from pystap.staprun.loading import check_privilege, check_release
+    from pystap.staprun.modulefile import ModuleFile, find_module
+
+    module = ModuleFile(find_module(request.module))
+    module.check_settings(request.parameters)
+    check_release(module)
+    check_privilege()
+    if request.target:
+        check_pid(request.target)
+    return _here_or_there(request, lambda there: _load_and_run(request, module, there))
+
+
+def _load_and_run(request: Request, module: ModuleFile, there: Background | None) -> int:
+    from pystap.session.target import Command
+    from pystap.staprun.loading import unique_name
+    from pystap.staprun.session import Session
+
+    unique = request.unique and not module.is_signed
+    name = unique_name(module.name) if unique else module.name
+    command = None if request.command is None else Command(request.command)
+    return Session(request, name, command, there).run(module)
+
+
+def _here_or_there(request: Request, work: Callable[[Background | None], int]) -> int:
+    """Do the work, in a daemon if that is wanted."""
+    if not request.background:
+        return work(None)
+    from pystap.staprun.daemon import in_background
+
+    def guarded(there: Background) -> int:
+        try:
+            return work(there)
+        except Exception as error:
+            _complain(f"ERROR: {error}")
+            return 1
+
+    return in_background(guarded)
 
 
 def _complain(text: str) -> None:

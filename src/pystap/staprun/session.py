@@ -2,203 +2,244 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import time
 
-from pystap.session.signals import Signals
 from pystap.staprun import records
-from pystap.staprun.loading import load, module_name, unload
-from pystap.staprun.records import Reader, Record
-from pystap.typing import TYPE_CHECKING, Final, NamedTuple
+from pystap.staprun.control import FAILED, RUNNING, Control
+from pystap.staprun.loading import load, unload
+from pystap.staprun.outputs import Merged, PerCpu
+from pystap.staprun.reader import Reader
+from pystap.staprun.request import Request
+from pystap.staprun.signals import RunSignals
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.session.target import Command
-
-STARTING, RUNNING, STOPPING, FAILED = range(4)  # phases, as in the module's session.h
-_POLL: Final = 0.05  # seconds
+    from pystap.staprun.control import Status
+    from pystap.staprun.daemon import Background
+    from pystap.staprun.modulefile import ModuleFile
+    from pystap.staprun.records import Record
 
 
 class ProbeError(Exception):
     """A probe could not be registered; the message says which and why."""
 
 
-class Status(NamedTuple):
-    """How a session stands, as its control file tells."""
-
-    phase: int
-    errors: int
-    suppressed: int
-    skipped: int
-    lost: int
-    missed: int
-    reason: int
-    failed: str
-
-
 class Session:
-    """One run of the module in a file.
+    """What one staprun does with the module ``name``.
 
-    ``fd`` receives what handlers print; ``target`` is target() (0: none), ``command`` the held
-    process of ``-c``, ``deadline`` the monotonic time of ``-T`` in seconds.
+    ``command`` is the held process of ``-c``, ``background`` the process that waits until this
+    one, its daemon, is under way.
     """
 
     def __init__(
         self,
-        path: str,
-        fd: int,
-        *,
-        target: int = 0,
+        request: Request,
+        name: str,
         command: Command | None = None,
-        deadline: float | None = None,
-        megabytes: int = 1,
-        quiet_warnings: bool = False,
+        background: Background | None = None,
     ) -> None:
-        self.name = module_name(path)
-        self.path = path
-        self.fd = fd
-        self.target = target
-        self.command = command
-        self.deadline = deadline
-        self.megabytes = megabytes
-        self._quiet = quiet_warnings
+        self.name = name
+        self._request = request
+        self._command = command
+        self._background = background
+        self._target = command.pid if command else request.target
         self._children: list[int] = []
-        self._directory = f"/proc/pystap_{self.name}"
+        self._signals = RunSignals()
+        self._output: Merged | PerCpu
 
-    def run(self) -> int:
-        """Load, run to the end and unload: 0, or 1 when errors ended the session."""
-        signals = Signals()
+    def run(self, module: ModuleFile) -> int:
+        """Load a module and run it to the end, or until it is left alone; the exit status."""
         try:
-            load(self.path, f"buffer_megabytes={self.megabytes}")
+            load(module, self.name, self._request.parameters)
             try:
-                return self._run(signals)
-            finally:
+                control = Control(self.name)
+                control.tell("attach")
+            except BaseException:
                 unload(self.name)
+                raise
+            return self._follow(control, start=True)
         finally:
-            if self.command is not None:
-                self.command.finish()
-            signals.close()
+            if self._command is not None and not self._signals.detach:
+                self._command.finish()
+            self._signals.close()
 
-    def _run(self, signals: Signals) -> int:
-        reader = Reader(self._directory)
+    def attach(self) -> int:
+        """Take over a module that runs detached; the exit status.  Raises OSError."""
+        control = Control(self.name)
         try:
-            self._prepare()
-            try:
-                self._tell("start")
-            except OSError as error:
+            control.tell("attach")
+        except OSError:
+            control.close()
+            raise
+        try:
+            return self._follow(control, start=False)
+        finally:
+            self._signals.close()
+
+    def _follow(self, control: Control, *, start: bool) -> int:
+        detached = False
+        try:
+            detached = self._pass_on_all(control, start)
+            if detached:
+                control.tell("detach")
+                self._say_goodbye()
+                return 0
+            return self._sum_up(control.status())
+        finally:
+            control.close()
+            if not detached:
+                unload(self.name)
+
+    def _pass_on_all(self, control: Control, start: bool) -> bool:
+        """From the start to the end of the session; whether it goes on without us."""
+        bulk = bool(control.status().bulk)
+        self._open_output(bulk)
+        reader = Reader(control.directory, merged=not bulk)
+        try:
+            if start:
+                self._start(control, reader)
+            if self._background is not None:
+                self._background.release()
+            if not self._request.leave:
+                self._loop(control, reader)
+            if self._request.leave or (self._signals.detach and not self._signals.stop):
                 self._pass_on(reader.read(final=True))
-                raise self._probe_error(error) from error
-            if self.command is not None:
-                self.command.release()
-            self._loop(reader, signals)
-            self._tell("stop")
+                return control.status().phase == RUNNING or self._request.leave
+            control.tell("stop")
             self._pass_on(reader.read(final=True))
+            return False
         finally:
             reader.close()
-        return self._sum_up()
 
-    def _prepare(self) -> None:
+    def _open_output(self, bulk: bool) -> None:
+        path, rotation = self._request.output, self._request.rotation
+        if bulk:
+            self._output = PerCpu(path, rotation, background=self._background is not None)
+        else:
+            self._output = Merged(path, rotation)
+
+    def _start(self, control: Control, reader: Reader) -> None:
         now = time.localtime()
-        self._tell(f"target {self.target}")
-        self._tell(f"pid {os.getpid()}")
-        self._tell(f"west {-now.tm_gmtoff}")
-        self._tell(f"zone {now.tm_zone}")
+        control.tell(f"target {self._target}")
+        control.tell(f"pid {os.getpid()}")
+        control.tell(f"west {-now.tm_gmtoff}")
+        control.tell(f"zone {now.tm_zone}")
+        try:
+            control.tell("start")
+        except OSError as error:
+            self._pass_on(reader.read(final=True))
+            raise _probe_error(control.status(), error) from error
+        if self._command is not None:
+            self._command.release()
 
-    def _loop(self, reader: Reader, signals: Signals) -> None:
+    def _loop(self, control: Control, reader: Reader) -> None:
         """Pass output on until something ends the session."""
+        signals = self._signals
         epoll = select.epoll()
         signals.watch(epoll)
         try:
-            while self._status().phase == RUNNING:
-                if signals.stop or self._is_over():
+            while control.status().phase == RUNNING:
+                if signals.stop or signals.detach or self._is_over():
                     return
+                if signals.switch:
+                    signals.switch = False
+                    self._output.switch()
                 if not self._pass_on(reader.read()):
                     epoll.poll(self._wait())
         finally:
             epoll.close()
 
     def _wait(self) -> float:
-        if self.deadline is None:
-            return _POLL
-        return max(0.0, min(_POLL, self.deadline - time.monotonic()))
+        deadline = self._request.deadline
+        if deadline is None:
+            return self._request.interval
+        return max(0.0, min(self._request.interval, deadline - time.monotonic()))
 
     def _is_over(self) -> bool:
         """Whether the time is up or the target has gone."""
-        if self.deadline is not None and time.monotonic() >= self.deadline:
+        deadline = self._request.deadline
+        if deadline is not None and time.monotonic() >= deadline:
             return True
-        if self.command is not None:
-            return self.command.poll()
-        return bool(self.target) and not os.path.exists(f"/proc/{self.target}")
-
-    def _tell(self, word: str) -> None:
-        """Give the module a word."""
-        fd = os.open(f"{self._directory}/control", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, word.encode())
-        finally:
-            os.close(fd)
-
-    def _status(self) -> Status:
-        with open(f"{self._directory}/control", encoding="ascii") as file:
-            rows = dict(line.rstrip("\n").partition(" ")[::2] for line in file)
-        numbers = [int(rows[name]) for name in Status._fields[:-1]]
-        phase, errors, suppressed, skipped, lost, missed, reason = numbers
-        return Status(phase, errors, suppressed, skipped, lost, missed, reason, rows["failed"])
-
-    def _probe_error(self, error: OSError) -> ProbeError:
-        status = self._status()
-        reason = os.strerror(-status.reason) if status.reason else str(error)
-        point = status.failed or "of the script"
-        return ProbeError(f"probe {point} registration error (rc {status.reason}): {reason}")
+        if self._command is not None:
+            return self._command.poll()
+        return bool(self._target) and not os.path.exists(f"/proc/{self._target}")
 
     # --- output ----------------------------------------------------------------------------------
 
     def _pass_on(self, found: list[Record]) -> bool:
         """Write records out; whether there were any."""
-        pending: list[bytes] = []
         for record in found:
             if record.kind == records.OUTPUT:
-                pending.append(record.text)
+                self._output.put(record)
                 continue
-            self._write(pending)
+            self._output.flush()
             if record.kind == records.COMMAND:
                 argv = ["/bin/sh", "-c", os.fsdecode(record.text)]
                 self._children.append(os.posix_spawn(argv[0], argv, os.environ))
             elif record.kind == records.ERROR:
-                complain(b"ERROR: " + record.text)
-            elif not self._quiet:
-                complain(b"WARNING: " + record.text.removesuffix(b"\n"))
-        self._write(pending)
+                self._complain(b"ERROR: " + record.text)
+            elif not self._request.quiet:
+                self._complain(b"WARNING: " + record.text.removesuffix(b"\n"))
+        self._output.flush()
         return bool(found)
 
-    def _write(self, pending: list[bytes]) -> None:
-        data = memoryview(b"".join(pending))
-        pending.clear()
-        while data:
-            data = data[os.write(self.fd, data) :]
+    def _complain(self, text: bytes) -> None:
+        """One line for the user: on standard error, or with the output when nobody sees that."""
+        if self._background is not None:
+            self._output.say(text)
+        else:
+            complain(text)
 
-    def _sum_up(self) -> int:
+    def _say_goodbye(self) -> None:
+        words = (
+            f'Disconnecting from systemtap module.\nTo reconnect, type "staprun -A {self.name}"'
+        )
+        complain(words.encode())
+
+    def _sum_up(self, status: Status) -> int:
         for pid in self._children:
             os.waitpid(pid, 0)
-        if self.command is not None:
-            self.command.finish()
-            complaint = self.command.complaint()
+        if self._command is not None:
+            self._command.finish()
+            complaint = self._command.complaint()
             if complaint:
-                complain(f"WARNING: {complaint}".encode())
-        status = self._status()
-        failed, skipped = status.errors + status.suppressed, status.skipped + status.missed
-        if failed or skipped:
-            complain(f"WARNING: Number of errors: {failed}, skipped probes: {skipped}".encode())
-        if status.lost:
-            complain(
-                f"WARNING: There were {status.lost} transport failures. "
-                f"Try stap -s to increase the buffer size from {self.megabytes}.".encode()
-            )
+                self._complain(f"WARNING: {complaint}".encode())
+        for line in summary(status):
+            self._complain(line.encode())
         return int(status.phase == FAILED)
+
+
+def summary(status: Status) -> list[str]:
+    """What is said at the end of what went wrong or missing."""
+    lines = []
+    failed, skipped = status.errors + status.suppressed, status.skipped + status.missed
+    if failed or skipped:
+        lines.append(f"WARNING: Number of errors: {failed}, skipped probes: {skipped}")
+    if status.lost:
+        lines.append(
+            f"WARNING: There were {status.lost} transport failures. "
+            f"Try stap -s to increase the buffer size from {status.megabytes}."
+        )
+    if status.overwritten:
+        lines.append(
+            f"WARNING: {status.overwritten} records were overwritten by newer ones while nobody "
+            "was attached."
+        )
+    return lines
+
+
+def _probe_error(status: Status, error: OSError) -> ProbeError:
+    reason = os.strerror(-status.reason) if status.reason else str(error)
+    point = status.failed or "of the script"
+    return ProbeError(f"probe {point} registration error (rc {status.reason}): {reason}")
 
 
 def complain(text: bytes) -> None:
     """One line on standard error."""
+    import contextlib
+
     with contextlib.suppress(BrokenPipeError):
         os.write(2, text + b"\n")

@@ -80,6 +80,8 @@ def _defines(units: Sequence[Unit]) -> list[str]:
         "TRYLOCKDELAY": limits.trylockdelay,
         "SUPPRESS_HANDLER_ERRORS": int(limits.suppress_handler_errors),
         "HIST_WIDTH": limits.hist_width,
+        "STAP_BULK": int(limits.bulk),
+        "STAP_MEGABYTES": limits.buffer_megabytes,
         "HIST_ELISION": f"({limits.hist_elision})",
         "MAX_GROUPS": max([r.groups for r in regexes], default=1),
         "MAX_REGISTERS": max(patterns.most_registers(unit.module) for unit in units),

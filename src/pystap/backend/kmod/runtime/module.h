@@ -8,10 +8,11 @@
 static struct stap_context *stap_contexts[NR_CPUS];
 static DEFINE_MUTEX(stap_control_mutex);
 static bool stap_probes_started;
+static bool stap_session_over;
 static u64 stap_probes_missed;
 
-static unsigned int buffer_megabytes = 1;
-module_param(buffer_megabytes, uint, 0400);
+static unsigned int stap_megabytes = STAP_MEGABYTES; /* of a ring; 0: as the machine has memory */
+module_param(stap_megabytes, uint, 0400);
 static unsigned int script; /* of those that the module holds */
 module_param(script, uint, 0400);
 
@@ -76,6 +77,9 @@ static int stap_session_start(void)
 /* The session ends: no more hits, then end or error probes. */
 static void stap_session_stop(void)
 {
+	if (stap_session_over)
+		return;
+	stap_session_over = true;
 	stap_session_exit();
 	stap_probes_stop();
 	preempt_disable();
@@ -84,10 +88,10 @@ static void stap_session_stop(void)
 	if (atomic_read(&stap_session_phase) == STAP_FAILED)
 		stap_session_probes(STAP_ERROR, STAP_FAILED);
 	preempt_enable();
-	relay_flush(stap_channel);
 }
 
-/* One word of the session's process: "target N", "pid N", "west N", "zone NAME", "start", "stop". */
+/* One word of the session's process: "attach", "detach", "target N", "pid N", "west N",
+ * "zone NAME", "start", "stop". */
 static ssize_t stap_control_write(struct file *file, const char __user *from, size_t size, loff_t *at)
 {
 	char word[96];
@@ -99,7 +103,11 @@ static ssize_t stap_control_write(struct file *file, const char __user *from, si
 		return -EFAULT;
 	word[size] = 0;
 	mutex_lock(&stap_control_mutex);
-	if (!strcmp(word, "start"))
+	if (!strcmp(word, "attach"))
+		error = stap_transport_attach(file);
+	else if (!strcmp(word, "detach"))
+		stap_transport_detach();
+	else if (!strcmp(word, "start"))
 		error = stap_session_start();
 	else if (!strcmp(word, "stop"))
 		stap_session_stop();
@@ -121,8 +129,12 @@ static int stap_control_show(struct seq_file *file, void *data)
 	seq_printf(file, "suppressed %d\n", atomic_read(&stap_session_suppressed));
 	seq_printf(file, "skipped %d\n", atomic_read(&stap_session_skipped));
 	seq_printf(file, "lost %lld\n", atomic64_read(&stap_records_lost));
+	seq_printf(file, "overwritten %lld\n", atomic64_read(&stap_records_overwritten));
 	seq_printf(file, "missed %llu\n", stap_probes_missed);
 	seq_printf(file, "reason %d\n", stap_failed_reason);
+	seq_printf(file, "attached %d\n", stap_attached);
+	seq_printf(file, "megabytes %u\n", stap_ring_size >> 20);
+	seq_printf(file, "bulk %d\n", STAP_BULK);
 	seq_printf(file, "failed %s\n", stap_failed_probe ? stap_failed_probe : "");
 	return 0;
 }
@@ -132,12 +144,24 @@ static int stap_control_open(struct inode *inode, struct file *file)
 	return single_open(file, stap_control_show, NULL);
 }
 
+/* A process that goes without a word takes the session with it. */
+static int stap_control_release(struct inode *inode, struct file *file)
+{
+	mutex_lock(&stap_control_mutex);
+	if (file == stap_attached_by) {
+		stap_session_stop();
+		stap_transport_detach();
+	}
+	mutex_unlock(&stap_control_mutex);
+	return single_release(inode, file);
+}
+
 static const struct proc_ops stap_control_operations = {
 	.proc_open = stap_control_open,
 	.proc_read = seq_read,
 	.proc_lseek = seq_lseek,
 	.proc_write = stap_control_write,
-	.proc_release = single_release,
+	.proc_release = stap_control_release,
 };
 
 static void stap_module_undo(void)
@@ -158,7 +182,7 @@ static int __init stap_module_begin(void)
 	if (!error)
 		error = stap_script->create();
 	if (!error)
-		error = stap_transport_create(name, buffer_megabytes);
+		error = stap_transport_create(name, stap_megabytes);
 	if (!error && !proc_create("control", 0600, stap_proc_directory, &stap_control_operations))
 		error = -ENOMEM;
 	if (error)
@@ -183,6 +207,7 @@ static void __exit stap_module_end(void)
 	module_init(stap_module_init); \
 	module_exit(stap_module_end); \
 	MODULE_LICENSE("GPL"); \
+	MODULE_INFO(pystap, "1"); \
 	MODULE_DESCRIPTION("a script translated by pystap");
 
 #endif

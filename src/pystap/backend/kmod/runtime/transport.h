@@ -1,17 +1,20 @@
-/* Output on its way to user space: relay channels with files in /proc, one for each CPU.
+/* Output on its way to user space: a ring of records for each CPU, read through a file in /proc.
  *
- * /proc/pystap/MODULE/trace0 ... hold records; "control" takes the words of the session's process
- * and tells how the session stands. */
+ * /proc/pystap_MODULE/trace0 ... give whole records; "control" takes the words of the session's
+ * process and tells how the session stands.  A ring that is full takes no more; while nobody is
+ * attached to the session, old records give way instead. */
 #ifndef PYSTAP_TRANSPORT_H
 #define PYSTAP_TRANSPORT_H
 
+#include <linux/log2.h>
+#include <linux/mm.h>
 #include <linux/proc_fs.h>
-#include <linux/relay.h>
 #include <linux/seq_file.h>
 
 #include "session.h"
 
-#define STAP_SUBBUFFER_SIZE (64 * 1024)
+#define STAP_READ_SIZE (128 * 1024) /* bytes that one read gives at most; more than any record */
+#define STAP_MOST_MEGABYTES 16 /* of a ring, when nothing is said */
 
 /* Records have gaps neither between nor within them. */
 struct stap_record {
@@ -22,79 +25,202 @@ struct stap_record {
 	u64 serial; /* over all CPUs */
 };
 
-static struct rchan *stap_channel;
+/* Written by its own CPU only, with interrupts off.  Read by one process; while nobody is attached,
+ * the CPU moves the tail. */
+struct stap_ring {
+	char *bytes;
+	u64 head, tail; /* bytes written and given away since the start */
+	bool writing;
+};
+
+static struct stap_ring *stap_rings; /* one for each CPU */
+static u32 stap_ring_size; /* a power of two */
+static char *stap_read_area;
+static DEFINE_MUTEX(stap_read_mutex);
 static atomic64_t stap_record_serial = ATOMIC64_INIT(0);
 static atomic64_t stap_records_lost = ATOMIC64_INIT(0);
+static atomic64_t stap_records_overwritten = ATOMIC64_INIT(0);
+static int stap_attached; /* the process that reads; 0: none */
+static struct file *stap_attached_by; /* its control file */
 static struct proc_dir_entry *stap_proc_directory;
-static struct proc_ops stap_trace_operations;
 
-static int stap_subbuffer_start(struct rchan_buf *buffer, void *subbuffer, void *previous,
-			   size_t padding)
+static u64 stap_ring_put(struct stap_ring *ring, u64 to, const void *from, u32 size)
 {
-	return !relay_buf_full(buffer);
+	u32 at = to & (stap_ring_size - 1);
+	u32 first = min_t(u32, size, stap_ring_size - at);
+
+	memcpy(ring->bytes + at, from, first);
+	memcpy(ring->bytes, from + first, size - first);
+	return to + size;
 }
 
-/* The files are ours, not relay's; it takes any answer but NULL for "go on without one". */
-static struct dentry stap_no_dentry;
-
-static struct dentry *stap_no_file(const char *name, struct dentry *parent, umode_t mode,
-			      struct rchan_buf *buffer, int *global)
+static void stap_ring_get(const struct stap_ring *ring, void *to, u64 from, u32 size)
 {
-	return &stap_no_dentry;
+	u32 at = from & (stap_ring_size - 1);
+	u32 first = min_t(u32, size, stap_ring_size - at);
+
+	memcpy(to, ring->bytes + at, first);
+	memcpy(to + first, ring->bytes, size - first);
 }
 
-static int stap_remove_nothing(struct dentry *file)
+/* The bytes of the record at a place. */
+static u32 stap_ring_record(const struct stap_ring *ring, u64 at)
 {
-	return 0;
+	struct stap_record head;
+
+	stap_ring_get(ring, &head, at, sizeof(head));
+	return sizeof(head) + head.size;
 }
 
-static struct rchan_callbacks stap_channel_callbacks = {
-	.subbuf_start = stap_subbuffer_start,
-	.create_buf_file = stap_no_file,
-	.remove_buf_file = stap_remove_nothing,
-};
+/* Whether there is room, which old records make way for while nobody reads them. */
+static bool stap_ring_reserve(struct stap_ring *ring, u32 size)
+{
+	while (stap_ring_size - (ring->head - smp_load_acquire(&ring->tail)) < size) {
+		if (READ_ONCE(stap_attached))
+			return false;
+		ring->tail += stap_ring_record(ring, ring->tail);
+		atomic64_inc(&stap_records_overwritten);
+	}
+	return true;
+}
+
+static bool stap_ring_add(struct stap_ring *ring, struct stap_record *head, const char *text)
+{
+	u64 end;
+
+	if (!stap_ring_reserve(ring, sizeof(*head) + head->size))
+		return false;
+	head->serial = atomic64_inc_return(&stap_record_serial);
+	end = stap_ring_put(ring, ring->head, head, sizeof(*head));
+	smp_store_release(&ring->head, stap_ring_put(ring, end, text, head->size));
+	return true;
+}
 
 static void stap_transport_message(enum stap_message kind, const char *text, size_t size, bool more)
 {
-	struct stap_record head = { size, kind, more, raw_smp_processor_id(), 0 };
+	struct stap_record head = { size, kind, more, 0, 0 };
+	struct stap_ring *ring;
 	unsigned long flags;
-	char *at;
+	bool done = false;
 
 	local_irq_save(flags);
-	head.serial = atomic64_inc_return(&stap_record_serial);
-	at = relay_reserve(stap_channel, sizeof(head) + size);
-	if (at) {
-		memcpy(at, &head, sizeof(head));
-		memcpy(at + sizeof(head), text, size);
+	head.cpu = raw_smp_processor_id();
+	ring = &stap_rings[head.cpu];
+	if (!ring->writing) { /* a non-maskable interrupt may come upon it */
+		WRITE_ONCE(ring->writing, true);
+		barrier();
+		done = stap_ring_add(ring, &head, text);
+		barrier();
+		WRITE_ONCE(ring->writing, false);
 	}
 	local_irq_restore(flags);
-	if (!at)
-		atomic64_add(1, &stap_records_lost);
+	if (!done)
+		atomic64_inc(&stap_records_lost);
+}
+
+/* Take whole records out of a ring; their bytes. */
+static u32 stap_ring_take(struct stap_ring *ring, char *to, u32 room)
+{
+	u64 head = smp_load_acquire(&ring->head), at;
+	u32 size;
+
+	for (at = ring->tail; at != head; at += size) {
+		size = stap_ring_record(ring, at);
+		if (at + size - ring->tail > room)
+			break;
+	}
+	size = at - ring->tail;
+	stap_ring_get(ring, to, ring->tail, size);
+	smp_store_release(&ring->tail, at);
+	return size;
+}
+
+/* The current process begins to read, and the CPUs leave the tails to it. */
+static int stap_transport_attach(struct file *control)
+{
+	int error = 0;
+
+	mutex_lock(&stap_read_mutex);
+	if (stap_attached) {
+		error = -EBUSY;
+	} else {
+		stap_attached_by = control;
+		WRITE_ONCE(stap_attached, current->tgid);
+	}
+	mutex_unlock(&stap_read_mutex);
+	if (!error)
+		synchronize_rcu(); /* since then nobody with interrupts off has seen it otherwise */
+	return error;
+}
+
+static void stap_transport_detach(void)
+{
+	mutex_lock(&stap_read_mutex);
+	stap_attached_by = NULL;
+	WRITE_ONCE(stap_attached, 0);
+	mutex_unlock(&stap_read_mutex);
+}
+
+static ssize_t stap_trace_read(struct file *file, char __user *to, size_t size, loff_t *at)
+{
+	struct stap_ring *ring = pde_data(file_inode(file));
+	ssize_t taken;
+
+	if (size < STAP_READ_SIZE)
+		return -EINVAL;
+	mutex_lock(&stap_read_mutex);
+	taken = stap_attached == current->tgid ?
+			stap_ring_take(ring, stap_read_area, STAP_READ_SIZE) : -EBUSY;
+	if (taken > 0 && copy_to_user(to, stap_read_area, taken))
+		taken = -EFAULT;
+	mutex_unlock(&stap_read_mutex);
+	return taken;
+}
+
+static const struct proc_ops stap_trace_operations = {
+	.proc_read = stap_trace_read,
+	.proc_lseek = noop_llseek,
+};
+
+/* The megabytes of a ring when nothing is said: less on small machines. */
+static u32 stap_ring_megabytes(void)
+{
+	u64 share = ((u64)totalram_pages() << PAGE_SHIFT >> 20) / 64 / num_possible_cpus();
+
+	return clamp_t(u64, share, 1, STAP_MOST_MEGABYTES);
+}
+
+static int stap_rings_create(u32 megabytes)
+{
+	int cpu;
+
+	stap_ring_size = roundup_pow_of_two(megabytes) << 20;
+	stap_read_area = vmalloc(STAP_READ_SIZE);
+	stap_rings = kcalloc(nr_cpu_ids, sizeof(*stap_rings), GFP_KERNEL);
+	if (!stap_read_area || !stap_rings)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		stap_rings[cpu].bytes = vmalloc_node(stap_ring_size, cpu_to_node(cpu));
+		if (!stap_rings[cpu].bytes)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static int stap_transport_create(const char *name, u32 megabytes)
 {
-	u32 count = megabytes * (1024 * 1024 / STAP_SUBBUFFER_SIZE);
+	int cpu, error = stap_rings_create(megabytes ? megabytes : stap_ring_megabytes());
 	char file[24];
-	int cpu;
 
-	stap_channel = relay_open(NULL, NULL, STAP_SUBBUFFER_SIZE, count, &stap_channel_callbacks, NULL);
-	if (!stap_channel)
-		return -ENOMEM;
-	stap_trace_operations.proc_open = relay_file_operations.open;
-	stap_trace_operations.proc_read = relay_file_operations.read;
-	stap_trace_operations.proc_poll = relay_file_operations.poll;
-	stap_trace_operations.proc_mmap = relay_file_operations.mmap;
-	stap_trace_operations.proc_release = relay_file_operations.release;
+	if (error)
+		return error;
 	stap_proc_directory = proc_mkdir_mode(name, 0700, NULL);
 	if (!stap_proc_directory)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu) {
-		struct rchan_buf *buffer = *per_cpu_ptr(stap_channel->buf, cpu);
-
 		snprintf(file, sizeof(file), "trace%d", cpu);
-		if (buffer &&
-		    !proc_create_data(file, 0400, stap_proc_directory, &stap_trace_operations, buffer))
+		if (!proc_create_data(file, 0400, stap_proc_directory, &stap_trace_operations,
+				      &stap_rings[cpu]))
 			return -ENOMEM;
 	}
 	return 0;
@@ -102,10 +228,15 @@ static int stap_transport_create(const char *name, u32 megabytes)
 
 static void stap_transport_destroy(void)
 {
+	int cpu;
+
 	if (stap_proc_directory)
 		proc_remove(stap_proc_directory);
-	if (stap_channel)
-		relay_close(stap_channel);
+	for_each_possible_cpu(cpu)
+		if (stap_rings)
+			vfree(stap_rings[cpu].bytes);
+	kfree(stap_rings);
+	vfree(stap_read_area);
 }
 
 #endif
