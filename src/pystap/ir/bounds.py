@@ -118,7 +118,7 @@ class Sizes:
                 next(rest)
             value = next(rest)
             if stars:
-                return self.limit
+                return self.limit + 1  # anything, before it is cut
             total += self._converted(d, value)
         return total
 

@@ -39,6 +39,7 @@ def _emit(u: Unit, b: FunctionBuilder) -> None:
     builder = Builder(s, u.limits.maxstringlen, fresh=False)
     s.set_header(_MODE, mode)
     left = b.const("i64", builder.limit - 1) - s.header(layout.BUILD)
+    left = b.select(left.slt(0), b.const("i64", 0), left)  # it may be full to beyond the end
     s.set_header(_ROOM, b.select(room.slt(left), room, left))
     s.set_header(_SHORT, 0)
     run_loop(s, u.limits.maxstringlen, _append_one, "escape")

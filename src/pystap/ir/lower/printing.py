@@ -18,6 +18,7 @@ from pystap.output.formatspec import FormatError, parse_format
 from pystap.typing import Final
 
 _MEMORY: Final = ("m", "M")
+_DUMPS: Final = ("kernel_bytes", "user_bytes")
 _POINTER_DIGITS: Final = 16
 
 
@@ -31,7 +32,7 @@ def effect_of_print(frame: Frame, expr: ast.Print) -> list[ops.Stmt]:
     made = _Pieces(frame, expr)
     if not made.directives:
         return []
-    return [ops.Emit(Format(tuple(made.directives)), made.args)]
+    return [*made.before(), ops.Emit(Format(tuple(made.directives)), made.args)]
 
 
 def value_of_print(frame: Frame, expr: ast.Print) -> ops.Expr:
@@ -48,7 +49,9 @@ def value_of_print(frame: Frame, expr: ast.Print) -> ops.Expr:
         return frame.shared.string("".join(d.text for d in made.directives))
     if made.directives == [Directive("s")]:
         return made.args[0]
-    return ops.Sprint(Format(tuple(made.directives)), made.args)
+    body = made.before()
+    value = ops.Sprint(Format(tuple(made.directives)), made.args)
+    return ops.Seq(body, value) if body else value
 
 
 class _Pieces:
@@ -129,7 +132,7 @@ class _Pieces:
         if d.precision == STAR:
             count = lower_expr.value(self.frame, next(args))
         addr = lower_expr.value(self.frame, next(args))
-        name = "user_bytes" if d.flag == "#" else "kernel_bytes"
+        name = _DUMPS[d.flag == "#"]
         flag = "" if d.flag == "#" else d.flag
         self.directives.append(d_width._replace(flag=flag))
         self.args.append(ops.Intrinsic(name, [addr, count], self.pos))
@@ -147,6 +150,26 @@ class _Pieces:
                 self.directives.append(directive)
                 self.args.append(value)
 
+    def before(self) -> list[ops.Stmt]:
+        """What runs first: memory is read when all arguments have been evaluated."""
+        dumps = [i for i, arg in enumerate(self.args) if _is_dump(arg)]
+        if not dumps or all(map(_is_harmless, self.args[dumps[0] + 1 :])):
+            return []
+        body: list[ops.Stmt] = []
+        for i, arg in enumerate(self.args):
+            if isinstance(arg, ops.Intrinsic) and _is_dump(arg):
+                arg.args = [self._kept(operand, body) for operand in arg.args]
+            else:
+                self.args[i] = self._kept(arg, body)
+        return body
+
+    def _kept(self, value: ops.Expr, body: list[ops.Stmt]) -> ops.Expr:
+        if _is_plain(value):
+            return value
+        var = self.frame.temp(ops.type_of(value))
+        body.append(ops.SetLocal(var, value))
+        return ops.Local(var)
+
     def _text(self, text: str) -> None:
         """Literal text, joined with literal text before it."""
         if not text:
@@ -154,3 +177,18 @@ class _Pieces:
         if self.directives and not self.directives[-1].conv:
             text = self.directives.pop().text + text
         self.directives.append(Directive("", text))
+
+
+def _is_dump(value: ops.Expr) -> bool:
+    return isinstance(value, ops.Intrinsic) and value.name in _DUMPS
+
+
+def _is_plain(value: ops.Expr) -> bool:
+    return isinstance(value, ops.Const | ops.StrConst)
+
+
+def _is_harmless(value: ops.Expr) -> bool:
+    """Whether evaluating an argument later than it is its turn makes no difference."""
+    if isinstance(value, ops.Intrinsic) and _is_dump(value):
+        return all(map(_is_harmless, value.args))
+    return _is_plain(value) or isinstance(value, ops.Local)
