@@ -13,8 +13,10 @@ setup: .venv/.ready
 demo: setup
 	sh tools/demo.sh
 
+# These tests trace the machine they run on while it does other things: one that fails is run
+# once more, and the summary says so (N rerun)
 test: lint lab-tools
-	$(PY) -m pytest -n 2 -m "not lab" tests
+	$(PY) -m pytest -n 2 --reruns 1 -m "not lab" tests
 	$(PY) -m pytest -n 2 -m lab tests
 
 # Only the tests that run on the kernels of the lab; KERNELS="6.1 sid" names others
