@@ -15,8 +15,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 
 import pystap
 from pystap.backend.llvm import binding
@@ -31,11 +32,19 @@ class TimedOut(Exception):  # noqa: N818
 
 
 class Run:
-    """A run of ``stap`` with these words, started in a fork, on given CPUs or all; its standard
-    input is empty.  Every run must be brought to its :meth:`end`."""
+    """A run of ``stap`` (or another ``command``) with these words, started in a fork, on given
+    CPUs or all, in a directory or this one; its standard input is empty.  Every run must be
+    brought to its :meth:`end`."""
 
-    def __init__(self, *words: str, cpus: set[int] | None = None) -> None:
-        warm_up()
+    def __init__(
+        self,
+        *words: str,
+        cpus: set[int] | None = None,
+        directory: Path | None = None,
+        command: Callable[[list[str]], int] | None = None,
+    ) -> None:
+        if command is None:
+            warm_up()
         sys.stdout.flush()
         sys.stderr.flush()
         self._out, self._err = os.memfd_create("out"), os.memfd_create("err")
@@ -43,7 +52,18 @@ class Run:
         if self._pid == 0:
             if cpus:
                 os.sched_setaffinity(0, cpus)
-            _child(words, self._out, self._err)
+            if directory:
+                os.chdir(directory)
+            _child(command or main, words, self._out, self._err)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._pid
+
+    def output(self) -> str:
+        """What it has printed by now."""
+        return content(self._out).decode("latin-1")
 
     def end(self, timeout: float = 30) -> Done:
         """Wait for it, for so many seconds at most from now."""
@@ -55,17 +75,22 @@ class Run:
             os.close(self._err)
 
 
-def stap(*words: str, timeout: float = 30, cpus: set[int] | None = None) -> Done:
+def stap(
+    *words: str,
+    timeout: float = 30,
+    cpus: set[int] | None = None,
+    directory: Path | None = None,
+) -> Done:
     """A whole run."""
-    return Run(*words, cpus=cpus).end(timeout)
+    return Run(*words, cpus=cpus, directory=directory).end(timeout)
 
 
-def _child(words: Sequence[str], out: int, err: int) -> None:
+def _child(command: Callable[[list[str]], int], words: Sequence[str], out: int, err: int) -> None:
     """The run itself; never returns."""
     status = CRASHED
     try:
         prepare_child(out, err)
-        status = main(words)
+        status = command(list(words))
     except BaseException:
         traceback.print_exc()
     finally:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import pytest
 
-from . import ahead, kernels
+from . import ahead, kernels, modules
 from .machine import Ending, Machine, Settings
 
 # Files in the directory that both sides share.
@@ -29,7 +29,14 @@ class Boot:
     """The machine: started when made, asked for the result of each of its tests by :meth:`take`,
     which fails those that the machine did not get to."""
 
-    def __init__(self, config: pytest.Config, kernel: str, nodes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        kernel: str,
+        nodes: Sequence[str],
+        wanted: Sequence[modules.Module] = (),
+    ) -> None:
+        """``wanted`` are the modules that the tests declare."""
         self._config = config
         self._awaited = set(nodes)
         self._results: dict[str, list[pytest.TestReport]] = {}
@@ -40,7 +47,10 @@ class Boot:
         self._told = False  # what is known about a machine that ended early
         self._directory = Path(tempfile.mkdtemp(prefix="pystap-lab-"))
         (self._directory / SELECTED).write_text("\n".join(nodes))
+        self._kernel = kernel
         self._helper: subprocess.Popen[bytes] | None = None
+        self._builder: subprocess.Popen[bytes] | None = None
+        modules.ask(self._directory, wanted)
         self._machine: Machine | None = None
         try:
             self._machine = self._start(kernel, nodes)
@@ -80,9 +90,10 @@ class Boot:
 
     def close(self) -> None:
         """End the machine if it runs and remove what was shared."""
-        if self._helper is not None:
-            self._helper.kill()
-            self._helper.wait()
+        for process in (self._helper, self._builder):
+            if process is not None:
+                process.kill()
+                process.wait()
         if self._machine is not None and self._ending is None:
             self._machine.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -97,6 +108,10 @@ class Boot:
         """Read results that have been written since; serve what the machine asks for."""
         if self._helper is None and (self._directory / ahead.FACTS).exists():
             self._helper = ahead.serve(self._directory)
+        if self._builder is None and os.listdir(self._directory / modules.WANTED):
+            self._builder = modules.serve(self._directory, self._kernel)
+        if self._builder is not None and self._builder.poll() is not None:
+            (self._directory / modules.GONE).touch()
         try:
             with (self._directory / RESULTS).open("rb") as file:
                 file.seek(self._read)

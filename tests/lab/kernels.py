@@ -101,6 +101,21 @@ def add_debug(kernel: Kernel) -> Path:
     return kernel.debug
 
 
+def facts(kernel: Kernel) -> Path:
+    """A directory with what the running kernel tells of itself in /sys/kernel: its types as
+    ``btf/vmlinux`` and its ``notes``."""
+    home = kernel.home / "facts"
+    with _locked(kernel.home):
+        if not home.exists():
+            made = kernel.home / "facts.new"
+            (made / "btf").mkdir(parents=True, exist_ok=True)
+            for section, name in ((".BTF", "btf/vmlinux"), (".notes", "notes")):
+                words = ["-O", "binary", "--only-section", section, str(kernel.vmlinux)]
+                _run("objcopy", *words, str(made / name))
+            made.rename(home)
+    return home
+
+
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
     with (home / "lock").open("w") as file:

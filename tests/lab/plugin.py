@@ -8,12 +8,13 @@ kernel's name.  Beyond its own assertions a test fails when the kernel complains
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
 
-from . import kernels
+from . import kernels, modules
 from .boot import Boot
 from .guest import Guest
 
@@ -72,6 +73,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = [guest] if guest else metafunc.config.getoption("lab_kernel") or kernels.DEFAULT
     metafunc.fixturenames.append("lab_kernel")
     metafunc.parametrize("lab_kernel", names, ids=_id, scope="session")
+
+
+@pytest.fixture(scope="session", name="modules")
+def built_modules(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> modules.Modules:
+    """In the machine: kernel modules, built outside."""
+    shared = Path(request.config.getoption("lab_directory"))
+    return modules.Modules(shared, tmp_path_factory.mktemp("modules"))
 
 
 def _id(kernel: str) -> str:
@@ -133,5 +143,8 @@ class Host:
 
     def _boot(self, kernel: str, items: list[pytest.Item]) -> Boot:
         nodes = [i.nodeid for i in items if i.stash.get(_KERNEL, None) == kernel]
-        self._boots[kernel] = Boot(self._config, kernel, nodes)
+        scopes = {id(i.module): vars(i.module) for i in items
+                  if isinstance(i, pytest.Function) and i.nodeid in nodes}  # fmt: skip
+        wanted = modules.declared(scopes.values())
+        self._boots[kernel] = Boot(self._config, kernel, nodes, wanted)
         return self._boots[kernel]
