@@ -9,17 +9,14 @@ from pystap.backend.bpf.format import append_number
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.quoting import append_literal
 from pystap.backend.bpf.strings import Builder, Text
-from pystap.ir import ops
-from pystap.ir.walk import owners, walk, walk_body
-from pystap.probes.attach import SyscallEvent
-from pystap.probes.syscall_table import ENTRY, POINT_NAME, TABLE, Encoded, encoded
+from pystap.probes.syscall_numbers import decoded_numbers
+from pystap.probes.syscall_table import ENTRY, TABLE, Encoded, encoded
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
-    from pystap.ir import module as ir
 
 # Styles of numbers, see pystap.backend.bpf.format.
 SIGNED: Final = 10 | 1 << 8
@@ -45,37 +42,8 @@ def form(u: Unit) -> Encoded:
     """The tables for the calls that a program can meet."""
     found = _forms.get(u)
     if found is None:
-        found = _forms[u] = encoded(_numbers(u.module))
+        found = _forms[u] = encoded(decoded_numbers(u.module))
     return found
-
-
-def _numbers(module: ir.Module) -> frozenset[int] | None:
-    """Numbers of the calls whose arguments are wanted as text; None for any."""
-    numbers: set[int] = set()
-    for node in (n for owner in owners(module) for n in walk_body(owner.body)):
-        if isinstance(node, ops.Intrinsic) and node.name in ("syscall_argstr", "syscall_retstr"):
-            number = node.args[0]
-            if isinstance(number, ops.Const):
-                numbers.add(number.value & (POINT_NAME - 1))
-            elif all(isinstance(n, _OF_EVENT) for n in walk(number)):
-                attached = _attached_numbers(module)
-                if attached is None:
-                    return None
-                numbers |= attached
-            else:
-                return None
-    return frozenset(numbers)
-
-
-_OF_EVENT: Final = (ops.ContextValue, ops.Const, ops.Arith)
-
-
-def _attached_numbers(module: ir.Module) -> set[int] | None:
-    """Numbers that probes of system calls are for; None when one is for all."""
-    events = [p.attach for p in module.probes if isinstance(p.attach, SyscallEvent)]
-    if not events or not all(event.numbers for event in events):
-        return None
-    return {number for event in events for number in event.numbers}
 
 
 def state(s: Scope) -> Value:

@@ -169,7 +169,8 @@ def _tracepoints(module: Module) -> tuple[list[str], list[str]]:
         values = ", ".join(f"a{i}" for i in range(count)) or "0"
         functions += [
             f"static void stap_point_{name}(void *data{params})", "{",
-            f"\tu64 args[] = {{ {values} }};", "\tstruct event event = { .args = args };", "",
+            f"\tu64 args[] = {{ {values} }};",
+            "\tstruct stap_event event = { .args = args, .has_stack = true };", "",
             *[f"\tstap_probe_hit({index}, &event);" for index in indexes], "}", "",
         ]  # fmt: skip
         rows.append(_point_row(indexes[0], name, f"stap_point_{name}"))

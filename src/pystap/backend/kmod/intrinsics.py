@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 # {0}, {1} ... are the arguments, {pos} the position, {to} and {size} where a string goes.
 _LONGS: Final = {
-    "pid": "stap_here_pid()",
-    "tid": "stap_here_tid()",
+    "pid": "stap_here_pid(c)",
+    "tid": "stap_here_tid(c)",
     "uid": "stap_here_uid()",
     "gid": "stap_here_gid()",
     "cpu": "(s64)stap_this_cpu()",
-    "task_current": "stap_here_address()",
-    "cgroup_id": "here_cgroup()",
+    "task_current": "stap_here_address(c)",
+    "cgroup_id": "stap_here_cgroup()",
     "is_return": "(s64)stap_script->probes[c->probe].is_return",
     "user_mode": "stap_event_user_mode(c)",
     "addr": "stap_event_address(c)",
@@ -28,6 +28,7 @@ _LONGS: Final = {
     "returnval": "c->event->result",
     "funcarg": "stap_event_argument(c, {0})",
     "reg": "stap_event_register(c, {0})",
+    "stack_frame": "stap_stack_frame(c, {0})",
     "target": "stap_session_target()",
     "in_target": "stap_here_in_target()",
     "stp_pid": "stap_session_pid()",
@@ -61,6 +62,12 @@ _LONGS: Final = {
 }
 _TEXTS: Final = {
     "execname": "stap_here_name({to})",
+    "kernel_symbol": "stap_kernel_symbol({to}, {size}, {0})",
+    "kernel_symbol_data": "stap_kernel_symbol_data({to}, {size}, {0})",
+    "syscall_name": "stap_syscall_name(&{prefix}syscalls, {to}, {size}, {0})",
+    "syscall_argstr": "stap_syscall_argstr(c, &{prefix}syscalls, {to}, {size}, {0}, "
+    "(const u64[]){{ {1}, {2}, {3}, {4}, {5}, {6} }})",
+    "syscall_retstr": "stap_syscall_retstr(&{prefix}syscalls, {to}, {size}, {0}, {1})",
     "module_name": "stap_copy_string({to}, MODULE_NAME_TEXT, {size})",
     "pp": "stap_copy_string({to}, stap_script->probes[c->probe].point, {size})",
     "pn": "stap_copy_string({to}, stap_script->probes[c->probe].name, {size})",
@@ -123,7 +130,8 @@ def text_into(w: Writer, expr: ops.Intrinsic, to: str, size: str) -> None:
     if expr.name in _TABLES:
         w.line(tables.text_call(w.unit, expr, args, to, size))
         return
-    w.line(_TEXTS[expr.name].format(*args, pos=expr.pos, to=to, size=size) + ";")
+    words = {"pos": expr.pos, "to": to, "size": size, "prefix": w.unit.prefix}
+    w.line(_TEXTS[expr.name].format(*args, **words) + ";")
     if INTRINSICS[expr.name].fallible:
         w.check()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pystap.backend.kmod import calls, patterns
+from pystap.backend.kmod import calls, patterns, syscalls
 from pystap.backend.kmod.attach import attachments
 from pystap.backend.kmod.expressions import long_of
 from pystap.backend.kmod.statements import statements
@@ -59,8 +59,9 @@ def _script(unit: Unit, attached: bool) -> list[str]:
     handlers = [_handler(unit, h) for h in module.handlers]
     conditions = [_condition(unit, i, e) for i, e in enumerate(module.conditions)]
     bodies = [line for part in (*functions, *handlers, *conditions) for line in (*part, "")]
+    forms = syscalls.declare(unit)
     return [
-        "", *patterns.declare(unit), *declare_globals(unit), "", *unit.declarations, "",
+        "", *patterns.declare(unit), *declare_globals(unit), "", *unit.declarations, *forms, "",
         *[calls.head(unit, f) + ";" for f in module.functions], "", *bodies, *_positions(unit), "",
         *_probes(unit), "", *(attachments(module, unit.prefix) if attached else []),
         *_session(unit, attached),

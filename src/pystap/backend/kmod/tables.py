@@ -25,14 +25,18 @@ def text_call(unit: Unit, expr: ops.Intrinsic, args: Sequence[str], to: str, siz
 
 
 def _table(unit: Unit, expr: ops.Intrinsic) -> str:
-    name = str(expr.const[0])
+    return f"&{symbol_of(unit, str(expr.const[0]))}"
+
+
+def symbol_of(unit: Unit, name: str) -> str:
+    """The C name of a table, which is declared if it was not."""
     symbol = f"{unit.prefix}table_" + "".join(c if c.isalnum() else "_" for c in name)
     found = TABLES[name]
     if isinstance(found, NameTable):
         unit.table(symbol, _names(symbol, found))
     else:
         unit.table(symbol, _flags(symbol, found))
-    return f"&{symbol}"
+    return symbol
 
 
 def _names(symbol: str, table: NameTable) -> list[str]:

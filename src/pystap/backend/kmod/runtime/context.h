@@ -9,6 +9,7 @@ enum stap_ending { STAP_RUNNING_ON, STAP_FAULT, STAP_ABORTED, STAP_SKIPPED };
 
 #define STAP_OUTPUT_SIZE 8192 /* of one record */
 #define STAP_NO_POSITION -1
+#define STAP_STACK_FRAMES 32
 #define STAP_MESSAGE_SIZE (MAXSTRINGLEN + 256)
 #define STAP_REPORT_SIZE (STAP_MESSAGE_SIZE + 4096)
 
@@ -59,6 +60,9 @@ struct stap_context {
 	s32 registers[MAX_REGISTERS]; /* of a regular expression */
 	char tokens[MAXSTRINGLEN];
 	u32 tokens_at;
+
+	int stack_count; /* frames of the event's stack, below 0 when nobody has asked yet */
+	unsigned long stack[STAP_STACK_FRAMES];
 };
 
 /* What brought a handler here. */
@@ -67,6 +71,10 @@ struct stap_event {
 	void *regs;
 	s64 number;
 	s64 result;
+	u64 address; /* of the probe, when the registers are behind it; 0: where they are */
+	void *task; /* the one it is about, when that is not the current one */
+	bool has_stack; /* the kernel stack that leads here is the event's */
+	bool may_fault; /* memory that is not there may be waited for */
 };
 
 static void stap_context_fault(struct stap_context *c, int position)

@@ -54,14 +54,23 @@ static int stap_session_run(void)
 	return atomic_read(&stap_session_phase) == STAP_FAILED;
 }
 
-static s64 stap_here_pid(void) { return getpid(); }
-static s64 stap_here_tid(void) { return getpid(); }
+static s64 stap_here_pid(struct stap_context *c) { return getpid(); }
+static s64 stap_here_tid(struct stap_context *c) { return getpid(); }
 static s64 stap_here_uid(void) { return getuid(); }
 static s64 stap_here_gid(void) { return getgid(); }
-static s64 stap_here_address(void) { return (s64)&stap_the_context; }
+static s64 stap_here_address(struct stap_context *c) { return (s64)&stap_the_context; }
 static void stap_here_name(char *to) { stap_copy_string(to, "process", 16); }
 static s64 stap_clock_real(void) { return ktime_get_real_ns(); }
 static s64 stap_random_bits(void) { return random() & 0xffffffff; }
+
+static s64 stap_stack_frame(struct stap_context *c, s64 number) { return 0; }
+
+static void stap_kernel_symbol(char *to, u32 size, s64 address)
+{
+	snprintf(to, size, "%#llx", (unsigned long long)address);
+}
+
+#define stap_kernel_symbol_data stap_kernel_symbol
 
 /* Memory of the process stands for both the kernel's and a user's. */
 static bool stap_memory_read(void *to, u64 from, size_t size, bool user)

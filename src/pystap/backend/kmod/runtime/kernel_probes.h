@@ -7,7 +7,7 @@
 #include <linux/perf_event.h>
 #include <linux/tracepoint.h>
 
-#include "kernel_task.h"
+#include "kernel_stack.h"
 
 static const char *stap_failed_probe; /* the point that could not be registered */
 static int stap_failed_reason;
@@ -213,7 +213,9 @@ static void stap_syscalls_entered(const struct stap_syscall_probe *entries, int 
 			     long number)
 {
 	u64 args[6] = { regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9 };
-	struct stap_event event = { .args = args, .regs = regs, .number = number };
+	struct stap_event event = {
+		.args = args, .regs = regs, .number = number, .has_stack = true,
+	};
 	int i;
 
 	for (i = 0; i < count; i++)
@@ -226,7 +228,10 @@ static void stap_syscalls_left(const struct stap_syscall_probe *exits, int count
 {
 	u64 args[6] = { regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9 };
 	long number = regs->orig_ax;
-	struct stap_event event = { args, regs, number, result };
+	struct stap_event event = {
+		.args = args, .regs = regs, .number = number, .result = result,
+		.has_stack = true,
+	};
 	int i;
 
 	for (i = 0; i < count; i++)
@@ -244,13 +249,28 @@ struct stap_function_probe {
 	int maxactive;
 	struct kprobe entry;
 	struct kretprobe exit;
+	u64 shown; /* where the function begins, or the instruction inside of it is */
 	bool started;
 };
+
+/* Where the place of a kprobe is for a script: not behind the instruction that marks entries. */
+static u64 stap_function_place(const struct stap_function_probe *f)
+{
+	u64 address = (u64)f->entry.addr;
+	u32 before;
+
+	if (f->offset || copy_from_kernel_nofault(&before, (void *)(address - 4), 4))
+		return address;
+	/* endbr64, and what kernels put there when nothing needs it */
+	if (before == 0xfa1e0ff3 || before == 0x001f0f66 || before == 0xd6401f0f)
+		return address - 4;
+	return address;
+}
 
 static int stap_function_entered(struct kprobe *k, struct pt_regs *regs)
 {
 	struct stap_function_probe *f = container_of(k, struct stap_function_probe, entry);
-	struct stap_event event = { .regs = regs };
+	struct stap_event event = { .regs = regs, .address = f->shown };
 
 	stap_probe_hit(f->probe, &event);
 	return 0;
@@ -287,6 +307,7 @@ static int stap_functions_start(struct stap_function_probe *functions, int count
 		} else {
 			k->pre_handler = stap_function_entered;
 			error = register_kprobe(k);
+			f->shown = stap_function_place(f);
 		}
 		if (error)
 			return stap_probe_failed(f->probe, error);
@@ -322,6 +343,8 @@ static u64 stap_functions_stop(struct stap_function_probe *functions, int count,
 
 static s64 __maybe_unused stap_event_address(struct stap_context *c)
 {
+	if (c->event->address)
+		return c->event->address;
 	return c->event->regs ? instruction_pointer(c->event->regs) : 0;
 }
 
@@ -373,8 +396,10 @@ static s64 __maybe_unused stap_event_register(struct stap_context *c, s64 index)
 	case 13: return regs->r13;
 	case 14: return regs->r14;
 	case 15: return regs->r15;
-	case 16: return regs->ip;
+	case 16: return stap_event_address(c);
 	case 49: return regs->flags;
+	case 51: return regs->cs & 0xffff;
+	case 52: return regs->ss & 0xffff;
 	}
 	return 0;
 }

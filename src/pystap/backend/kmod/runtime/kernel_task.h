@@ -2,6 +2,7 @@
 #ifndef PYSTAP_KERNEL_TASK_H
 #define PYSTAP_KERNEL_TASK_H
 
+#include <linux/cgroup.h>
 #include <linux/cred.h>
 #include <linux/jiffies.h>
 #include <linux/sched/signal.h>
@@ -15,16 +16,34 @@ static int stap_stp_pid;
 static int stap_zone_west;
 static char stap_zone_name[64] = "UTC";
 
-static s64 __maybe_unused stap_here_pid(void) { return current->tgid; }
-static s64 __maybe_unused stap_here_tid(void) { return current->pid; }
+/* The task that the event is about. */
+static struct task_struct *stap_here_task(const struct stap_context *c)
+{
+	return c->event->task ? c->event->task : current;
+}
+
+static s64 __maybe_unused stap_here_pid(struct stap_context *c) { return stap_here_task(c)->tgid; }
+static s64 __maybe_unused stap_here_tid(struct stap_context *c) { return stap_here_task(c)->pid; }
 static s64 __maybe_unused stap_here_uid(void) { return from_kuid(&init_user_ns, current_uid()); }
 static s64 __maybe_unused stap_here_gid(void) { return from_kgid(&init_user_ns, current_gid()); }
-static s64 __maybe_unused stap_here_address(void) { return (s64)current; }
+static s64 __maybe_unused stap_here_address(struct stap_context *c) { return (s64)stap_here_task(c); }
 static void __maybe_unused stap_here_name(char *to) { stap_copy_string(to, current->comm, 16); }
 
 static s64 __maybe_unused stap_here_user_address(void)
 {
 	return current->mm ? instruction_pointer(task_pt_regs(current)) : 0;
+}
+
+static s64 __maybe_unused stap_here_cgroup(void)
+{
+	s64 found = 0;
+
+#ifdef CONFIG_CGROUPS
+	rcu_read_lock();
+	found = cgroup_id(task_dfl_cgroup(current));
+	rcu_read_unlock();
+#endif
+	return found;
 }
 
 /* Whether the current task is target() or comes from it. */

@@ -142,6 +142,7 @@ static void stap_probe_run(int index, const struct stap_event *event)
 	c->arena_used = c->order_used = 0;
 	c->more = false;
 	c->match.state = 0;
+	c->stack_count = -1;
 	if (!stap_script->probes[index].condition || stap_script->probes[index].condition(c))
 		stap_script->probes[index].handler(c);
 	if (c->out.at != c->output || c->more)
