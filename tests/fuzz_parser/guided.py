@@ -47,7 +47,12 @@ def run_guided(count: int, seed: int, findings: Path) -> int:
         text = mutate(data.decode("latin-1"), seeds(), random.Random(chance))
         return text.encode("latin-1")[:most]
 
-    words = [f"-runs={count}", f"-seed={seed % 2**31 or 1}", f"-max_len={_LONGEST}", "-timeout=60"]
+    words = [
+        f"-runs={count}",
+        f"-seed={seed % 2**31 or 1}",
+        f"-max_len={_LONGEST}",
+        f"-timeout={_SECONDS}",
+    ]
     atheris.Setup(
         ["fuzz_parser", *words, "-rss_limit_mb=0", str(corpus)],
         one,
