@@ -18,7 +18,7 @@ from pystap.ir.regex.nfa import Nfa
 from pystap.ir.regex.syntax import RegexError
 from pystap.typing import Final
 
-MAX_TAGGED_STATES: Final = 1024
+MAX_TAGGED_STATES: Final = 4096
 
 _Tags = tuple[int, ...]  # register, HERE or UNSET of each tag
 _Thread = tuple[int, _Tags]
