@@ -22,6 +22,7 @@ kprobe, uprobe         through their PMUs, with a perf link
 sleepable_uprobe       ... with a program that may wait for memory to come in
 kprobe_multi           links to many functions (loads on some kernels that cannot attach it)
 uprobe_multi           links to many places of a file
+uprobe_multi_pid       ... in all threads of one process
 kfunc:NAME             the kernel function NAME in BTF
 ====================== =============================================================
 """
@@ -366,6 +367,17 @@ def _uprobe_multi(_: Features) -> bool:
         return True
 
 
+def _uprobe_multi_pid(_: Features) -> bool:
+    """Kernels that looked at one thread only took a process id below 0 for one that is gone."""
+    path, offset = _own_entry()
+    with _load(bpf.PROG_TYPE_KPROBE, attach_type=bpf.TRACE_UPROBE_MULTI) as program:
+        try:
+            links.attach_uprobe_multi(program.fd, path, [offset], pid=-1).close()
+        except OSError as error:
+            return error.errno == errno.EINVAL
+    return False
+
+
 def _a_cpu() -> int:
     from pystap.kernel.cpu import online_cpus
 
@@ -405,4 +417,5 @@ _PROBES: dict[str, Callable[[Features], bool]] = {
     "sleepable_uprobe": _sleepable_uprobe,
     "kprobe_multi": _kprobe_multi,
     "uprobe_multi": _uprobe_multi,
+    "uprobe_multi_pid": _uprobe_multi_pid,
 }

@@ -126,7 +126,7 @@ def attach_uprobe_multi(
     counters = _u64_array(_checked(semaphores, count))
     labels = _u64_array(_checked(cookies, count))
     attr = pack(
-        "IIIIQQQQIII4x",
+        "IIIIQQQQIIi4x",
         *(program_fd, 0, TRACE_UPROBE_MULTI, 0),
         *(address_of(text), address_of(places), address_of(counters), address_of(labels)),
         *(count, F_MULTI_RETURN if on_return else 0, pid),

@@ -13,7 +13,7 @@ from pystap.kernel.links import (
     attach_tracing,
     run_iterator,
 )
-from pystap.probes.attach import PerfEvent, Profile, Timer, Uprobe
+from pystap.probes.attach import PerfEvent, Profile, Timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,14 +73,16 @@ def attach_program(
 ) -> Attached:
     """Attach a program to everything it serves.
 
-    Raises :class:`AttachError`, except for a kernel function that cannot be probed: then
+    Raises :class:`AttachError`, except for a function that cannot be probed: then
     ``on_failure`` is called with the index of the probe, and the others are attached.
     """
     attached = Attached()
     probe = spec.probes[0] if spec.probes else 0
     try:
-        if spec.attach in ("uprobe", "uretprobe"):
-            _attach_uprobes(artifact, spec, program, attached)
+        if spec.attach in _UPROBES:
+            from pystap.session.uprobes import attach_uprobes
+
+            attach_uprobes(artifact, spec, program, attached, on_failure)
         elif spec.attach in _KPROBES:
             from pystap.session.kprobes import attach_kprobes
 
@@ -160,29 +162,7 @@ def _attach_perf(where: Attach, _spec: ProgramSpec, program: Program, attached: 
         attached.add(attach_perf_event(program.fd, event.fd), event)
 
 
-def _attach_uprobes(
-    artifact: Artifact, spec: ProgramSpec, program: Program, attached: Attached
-) -> None:
-    """Attach each probe of the program at its place, told apart by the cookie."""
-    from pystap.kernel.perf import open_uprobe
-
-    on_return = spec.attach == "uretprobe"
-    for index in spec.probes:
-        where = artifact.probes[index].attach
-        assert isinstance(where, Uprobe)
-        try:
-            event = open_uprobe(
-                where.path,
-                where.offset,
-                on_return=on_return,
-                pid=where.pid or -1,
-                semaphore=where.semaphore,
-            )
-            attached.add(attach_perf_event(program.fd, event.fd, index), event)
-        except OSError as error:
-            raise AttachError(index, error) from error
-
-
+_UPROBES = ("uprobe", "uretprobe", "uprobe_multi", "uretprobe_multi")
 _KPROBES = ("kprobe", "kretprobe", "kprobe_multi", "kretprobe_multi")
 _ATTACHERS: dict[str, Callable[[Attach, ProgramSpec, Program, Attached], None]] = {
     "tp_btf": _attach_tracing,

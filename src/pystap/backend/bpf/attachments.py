@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pystap.backend.bpf import dispatch, faulting, helpers, process_events, process_table
+from pystap.backend.bpf import dispatch, helpers, process_events, process_table
 from pystap.backend.bpf.context_values import ProgramKind
 from pystap.backend.bpf.facts import CompileError
 from pystap.backend.bpf.levels import SLOW_TIMER_NS, level_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder
     from pystap.ir.module import Probe
 
-_KPROBE, _PERF_EVENT, _TRACING, _SYSCALL = 2, 7, 26, 31
+_PERF_EVENT, _TRACING, _SYSCALL = 7, 26, 31
 _TRACE_RAW_TP: Final = 23
 _TRACE_ITER: Final = 28
 
@@ -157,7 +157,9 @@ def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
         number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0])
         emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
         b.ret(0)
-    return Entry(name, _KPROBE, kind, tuple(indexes), sleepable=faulting.sleeps(unit))
+    from pystap.backend.bpf.user_places import uprobe_entry
+
+    return uprobe_entry(unit, name, indexes)
 
 
 def _check_process(unit: Unit, b: FunctionBuilder, where: Uprobe) -> None:

@@ -1,0 +1,55 @@
+"""Programs at user-space instructions: by which of the kernel's mechanisms they are attached.
+
+One link of uprobe.multi holds any number of places of a file, and comes and goes at once; of perf
+events each place takes one, and taking it away waits for all CPUs.
+"""
+
+from __future__ import annotations
+
+from pystap.backend.bpf import faulting
+from pystap.backend.bpf.attachments import Entry
+from pystap.probes.attach import Uprobe
+from pystap.typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pystap.backend.bpf.unit import Unit
+
+_KPROBE: Final = 2  # enum bpf_prog_type
+_UPROBE_MULTI: Final = 48  # enum bpf_attach_type
+
+
+def uprobe_entry(unit: Unit, function: str, indexes: list[int]) -> Entry:
+    """The program made of ``function`` for the probes ``indexes``, told apart by the cookie."""
+    where = unit.module.probes[indexes[0]].attach
+    assert isinstance(where, Uprobe)
+    kind = "uretprobe" if where.is_return else "uprobe"
+    sleepable = faulting.sleeps(unit)
+    against = _against_multi(unit, where)
+    if against:
+        _tell(unit, indexes, f"{kind}, {against}")
+        return Entry(function, _KPROBE, kind, tuple(indexes), sleepable=sleepable)
+    _tell(unit, indexes, "uprobe.multi, one link for all places of a file")
+    return Entry(
+        function,
+        _KPROBE,
+        f"{kind}_multi",
+        tuple(indexes),
+        expected_attach=_UPROBE_MULTI,
+        sleepable=sleepable,
+    )
+
+
+def _against_multi(unit: Unit, where: Uprobe) -> str:
+    """Why not one link for all, empty when it will do."""
+    if not unit.facts.has("uprobe_multi"):
+        return "the kernel has no uprobe.multi"
+    if where.pid and not unit.facts.has("uprobe_multi_pid"):
+        return "the kernel's uprobe.multi sees only the first thread of a process"
+    return ""
+
+
+def _tell(unit: Unit, indexes: list[int], how: str) -> None:
+    """What -v says about the choice."""
+    first = unit.module.probes[indexes[0]].point
+    more = f" and {len(indexes) - 1} more" if len(indexes) > 1 else ""
+    unit.notes.append(f"{first}{more}: {how}")
