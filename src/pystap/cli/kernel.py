@@ -13,101 +13,135 @@ from pystap.cli.report import PassReport, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pystap.ir.module import Module
     from pystap.options import Options
 
 
 def run_kernel(options: Options, name: str, text: str, report: PassReport) -> int:
     """Run the passes up to ``-p``; the exit status."""
-    from pystap.backend.kmod.build import BuildError
+    from pystap.backend.kmod.trees import BuildError
 
-    front = Front(options)
-    made = translate_to_ir(front, name, text, report)
-    if isinstance(made, int):
-        return made
-    source = _print(front, made[1])
-    front.print_diagnostics(report.verbose[2])
-    if source is None:
-        report.failed(3)
-        return 1
+    source = translate(options, name, text, report)
+    if isinstance(source, int):
+        return source
     if options.last_pass == 3:
+        report.end(3, "translated to C")
         sys.stdout.write(source)
         return 0
-    report.begin()
     try:
-        module = _build(options, source)
+        module = _build(options, source, report)
     except BuildError as error:
         for line in error.lines:
             complain(line)
         report.failed(4)
         return 1
-    report.end(4, f'compiled C into "{module.name}"', memory=False)
     if options.last_pass == 4:
         sys.stdout.write(f"{module.name if options.module_name else module}\n")
         return 0
-    return _run(options, module, report)
+    return run_module(options, module, report)
 
 
-def _print(front: Front, module: Module) -> str | None:
-    """The C text; None when something cannot be said in it, which is then reported."""
-    from pystap.backend.kmod.check import check_module
+def translate(options: Options, name: str, text: str, report: PassReport) -> str | int:
+    """Passes 1 to 3: the C text, or the exit status."""
     from pystap.backend.kmod.source import print_c
+
+    module = translate_to_module(options, name, text, report)
+    return module if isinstance(module, int) else print_c(module)
+
+
+def translate_to_module(
+    options: Options, name: str, text: str, report: PassReport
+) -> Module | int:
+    """Passes 1 to 3 but for printing: what C can say, or the exit status."""
+    from pystap.backend.kmod.check import check_module
     from pystap.diag.diagnostic import DiagnosticError
 
+    front = Front(options)
+    made = translate_to_ir(front, name, text, report)
+    if isinstance(made, int):
+        return made
     try:
-        check_module(module)
-        return print_c(module)
+        check_module(made[1])
     except DiagnosticError as error:
         front.diags.add(error.diagnostic)
-        return None
+        front.print_diagnostics(report.verbose[2])
+        report.failed(3)
+        return 1
+    front.print_diagnostics(report.verbose[2])
+    return made[1]
 
 
-def _build(options: Options, source: str) -> Path:
-    """The module's file: made now, or earlier from the same text for the same kernel."""
-    from hashlib import blake2b
-    from tempfile import mkdtemp
-
-    from pystap.backend.kmod.build import RUNTIME, build_directory, build_module, settings
-    from pystap.session import cache
+def _build(options: Options, source: str, report: PassReport) -> Path:
+    """Pass 4: the module's file, made now or earlier from the same text for the same kernel."""
+    from pystap.backend.kmod.build import cached_name, fill_cache
+    from pystap.backend.kmod.features import keep
+    from pystap.backend.kmod.trees import build_directory
 
     directory = build_directory(options.release or os.uname().release)
-    stamps = [cache.stamp(str(path)) for path in sorted(RUNTIME.iterdir())]
-    parts = (source, str(directory), cache.stamp(str(directory / "Module.symvers")), stamps,
-             options.build_words)  # fmt: skip
-    key = blake2b(repr(parts).encode(), digest_size=10).hexdigest()
-    name = options.module_name or f"stap_{key}"
-    stem = f"{name}_{key}" if options.module_name else name
-    kept = Path(cache.directory()) / f"{stem}.ko"
-    usable = not options.disable_cache
-    if not (usable and not options.poison_cache and kept.is_file()):
-        work = Path(mkdtemp(prefix="stap"))
-        try:
-            made = build_module(source, name, directory, work, settings(options.build_words))
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(made, kept)
-        finally:
-            if options.keep_build:
-                complain(f'Keeping temporary directory "{work}"')
-            else:
-                shutil.rmtree(work, ignore_errors=True)
+    words = options.build_words
+    if options.keep_build or options.disable_cache:
+        return _build_apart(options, source, directory, report)
+    kept = cached_name(source, options.module_name or "", directory, words)
+    text = kept.with_suffix(".c")
+    keep(text, source.encode("latin-1"))
+    report.end(3, f'translated to C into "{text}"')
+    report.begin()
+    if options.poison_cache or not kept.is_file():
+        fill_cache(kept, source, directory, words)
+        report.end(4, f'compiled C into "{options.module_name or kept.stem}.ko"', memory=False)
+    else:
+        report.say(4, f"using cached {kept}")
     if not options.module_name:
         return kept
-    return Path(shutil.copyfile(kept, f"{name}.ko"))
+    return Path(shutil.copyfile(kept, f"{options.module_name}.ko"))
 
 
-def _run(options: Options, module: Path, report: PassReport) -> int:
-    """Pass 5: staprun."""
+def _build_apart(options: Options, source: str, directory: Path, report: PassReport) -> Path:
+    """Without the cache: a module with a name (-m) is put here, another stays where it is made."""
+    from tempfile import mkdtemp
+
+    from pystap.backend.kmod.build import build_module, script_name
+
+    work = Path(mkdtemp(prefix="stap"))
+    name = options.module_name or script_name(source)
+    stays = False
+    report.end(3, f'translated to C into "{work / name}.c"')
+    report.begin()
+    try:
+        made = build_module(source, name, directory, work, options.build_words)
+        report.end(4, f'compiled C into "{made.name}"', memory=False)
+        stays = not options.module_name
+        return made if stays else Path(shutil.copyfile(made, made.name))
+    finally:
+        if options.keep_build:
+            complain(f'Keeping temporary directory "{work}"')
+        elif not stays:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def run_module(
+    options: Options,
+    module: Path,
+    report: PassReport,
+    start: Callable[[list[str]], int] = lambda words: _spawn([*_staprun(), *words]),
+) -> int:
+    """Pass 5: staprun; ``start`` starts it with words and gives its process id."""
     report.begin()
     report.say(5, "starting run.")
-    argv = [*_staprun(), *_words(options), str(module)]
-    status = _wait(os.posix_spawn(argv[0], argv, os.environ))
-    if options.module_name:
+    status = _wait(start([*_words(options), str(module)]))
+    if options.module_name or options.disable_cache:
         module.unlink(missing_ok=True)
     if status == 0:
         report.end(5, "run completed", memory=False)
     else:
         report.failed(5)
     return status
+
+
+def _spawn(argv: list[str]) -> int:
+    return os.posix_spawn(argv[0], argv, os.environ)
 
 
 def _staprun() -> list[str]:

@@ -109,8 +109,10 @@ def translate_to_ir(
         front.print_diagnostics(report.verbose[2])
         report.failed(3)
         return 1
+    if options.runtime == "kernel":
+        return program, module  # on its way to C, which is this pass's product
     report.end(3, "translated to IR")
-    if options.last_pass == 3 and options.runtime != "kernel":
+    if options.last_pass == 3:
         from pystap.ir.printer import print_module
 
         _write(print_module(module))

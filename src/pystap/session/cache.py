@@ -123,7 +123,7 @@ def store(name: str, entry: Entry) -> None:
             os.fchmod(file.fileno(), 0o600)
             file.write(_FORMAT + pickle.dumps(entry, protocol=5))
         os.replace(temporary, os.path.join(where, name))
-        _limit_size(where)
+        limit_size()
     except OSError:
         import contextlib
 
@@ -163,9 +163,9 @@ def stamps(paths: Iterable[str]) -> dict[str, Stamp]:
     return {path: stamp(path) for path in paths}
 
 
-def _limit_size(where: str) -> None:
+def limit_size() -> None:
     """Drop the oldest entries beyond the limit (file cache_mb_limit, default 256 MB)."""
-    limit = _LIMIT_MB
+    limit, where = _LIMIT_MB, directory()
     try:
         with open(os.path.join(os.path.dirname(where), "cache_mb_limit"), encoding="ascii") as f:
             limit = int(f.read())

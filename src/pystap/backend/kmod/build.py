@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
+from hashlib import blake2b
 from pathlib import Path
+from tempfile import mkdtemp
 
+from pystap.backend.kmod.features import found, keep, make
+from pystap.backend.kmod.trees import BuildError, identity
+from pystap.session import cache
 from pystap.typing import Final
 
 RUNTIME: Final = Path(__file__).parent / "runtime"
@@ -16,91 +19,87 @@ _ERROR_LINE: Final = re.compile(
 )
 _ORIGIN: Final = re.compile(r"/\* (?P<origin>.+:\d+:\d+) \*/")
 _MAKEFILE: Final = """\
-obj-m := {name}.o
+obj-m := {objects}
 ccflags-y := -iquote {runtime} {flags}
 """
-_WARNINGS: Final = (
+_FLAGS: Final = (
     "-Wno-unused-function -Wno-unused-variable -Wno-unused-label -Wno-unused-but-set-variable"
 )
+# Nobody debugs the C text: no debugging information, and nothing made of it.
+_PLAIN: Final = ["KCFLAGS=-g0", "CONFIG_DEBUG_INFO_BTF_MODULES="]
 
 
-class BuildError(Exception):
-    """The module cannot be built; ``lines`` say why."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__(lines[0])
-        self.lines = lines
-
-
-def build_directory(release: str) -> Path:
-    """Where the headers of a kernel are: ``release`` is a release or the directory itself.
-
-    Raises :class:`BuildError` that names the places looked at and how to get them.
+def cached_name(source: str, name: str, directory: Path, words: list[str]) -> Path:
+    """Where the cache keeps the module of a C text, there or not: for the kernel of a build tree
+    and further words for make (``-B``).  An empty name stands for one that the content gives.
+    Raises :class:`BuildError`.
     """
-    if "/" in release:
-        places = [Path(release)]
-    else:
-        places = [Path(f"/lib/modules/{release}/build"), Path(f"/usr/src/linux-headers-{release}")]
-    for place in places:
-        if (place / "Makefile").is_file():
-            return place
-    looked = ", ".join(str(place) for place in places)
-    raise BuildError([
-        f"ERROR: the kernel headers of {release} are not installed (looked at: {looked})",
-        f"ERROR: install them, on Debian: apt-get install linux-headers-{release}",
-    ])  # fmt: skip
+    runtime = [path.read_bytes() for path in sorted(RUNTIME.glob("*.h"))]
+    parts = (source, name, runtime, identity(directory, words))
+    key = blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+    return Path(cache.directory(), f"{name}.{key}.ko" if name else f"stap_{key}.ko")
 
 
-def release_of(directory: Path) -> str:
-    """The release of the kernel a build directory belongs to."""
+def fill_cache(kept: Path, source: str, directory: Path, words: list[str]) -> None:
+    """Make a module that the cache does not have.  Raises :class:`BuildError`."""
+    work = Path(mkdtemp(prefix="stap"))
     try:
-        return (directory / "include/config/kernel.release").read_text("ascii").strip()
-    except OSError as error:
-        raise BuildError([
-            f"ERROR: '{directory}' is not a kernel build directory: {error.strerror}"
-            " (include/config/kernel.release)"
-        ]) from error  # fmt: skip
+        name = kept.name.partition(".")[0]
+        keep(kept, build_module(source, name, directory, work, words).read_bytes())
+        cache.limit_size()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def build_module(source: str, name: str, directory: Path, work: Path, flags: list[str]) -> Path:
+def script_name(source: str) -> str:
+    """A name for the module of a script without one."""
+    return f"stap_{blake2b(source.encode(), digest_size=16).hexdigest()}"
+
+
+def build_module(source: str, name: str, directory: Path, work: Path, words: list[str]) -> Path:
     """Compile C text to ``work/NAME.ko`` against the kernel headers in ``directory``.
 
-    ``flags`` are further words for make (``-B``).  Raises :class:`BuildError`.
+    ``words`` are further ones for make (``-B``).  Raises :class:`BuildError`.
     """
-    text = work / f"{name}.c"
-    text.write_text(source, encoding="latin-1")
+    return build_modules({name: source}, directory, work, words)[name]
+
+
+def build_modules(
+    sources: dict[str, str], directory: Path, work: Path, words: list[str]
+) -> dict[str, Path]:
+    """Compile several modules at once; see :func:`build_module`."""
+    for name, source in sources.items():
+        (work / f"{name}.c").write_text(source, encoding="latin-1")
+    flags = [_FLAGS, *(f"-D{feature}" for feature in found(directory, words))]
+    objects = " ".join(f"{name}.o" for name in sources)
     (work / "Makefile").write_text(
-        _MAKEFILE.format(name=name, runtime=RUNTIME, flags=_WARNINGS), encoding="utf-8"
+        _MAKEFILE.format(objects=objects, runtime=RUNTIME, flags=" ".join(flags)),
+        encoding="utf-8",
     )
-    make = shutil.which("make")
-    if make is None:
-        raise BuildError(["ERROR: make is needed to build a module: apt-get install make gcc"])
-    command = [make, "-C", str(directory), f"M={work}", *flags, "modules"]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-    )
-    product = work / f"{name}.ko"
-    if done.returncode or not product.is_file():
-        raise BuildError(_explain(done.stdout + done.stderr, source, text, directory))
-    return product
+    status, output = make(directory, work, [*_PLAIN, *words, "modules"])
+    made = {name: work / f"{name}.ko" for name in sources}
+    if status or not all(path.is_file() for path in made.values()):
+        raise BuildError(_explain(output, work, directory))
+    return made
 
 
-def _explain(output: str, source: str, text: Path, directory: Path) -> list[str]:
+def _explain(output: str, work: Path, directory: Path) -> list[str]:
     """What went wrong: the C line and the script's, and the kernel it was built for."""
     lines = [f"ERROR: the module does not compile against {directory}"]
     for line in output.splitlines():
-        found = _ERROR_LINE.match(line)
-        if found is None:
+        error = _ERROR_LINE.match(line)
+        if error is None:
             continue
-        where = Path(found["file"])
-        lines.append(f"ERROR: {where.name}:{found['line']}: {found['what']}")
-        if where.name == text.name:
-            lines += _place(source.split("\n"), int(found["line"]))
+        where = Path(error["file"])
+        lines.append(f"ERROR: {where.name}:{error['line']}: {error['what']}")
+        if where.parent == work:
+            source = where.read_text("latin-1")
+            lines += _place(source.split("\n"), int(error["line"]))
     if len(lines) == 1:
         lines += [f"ERROR: {line}" for line in output.splitlines()[-5:]]
     lines.append(
         "ERROR: this is a fault of pystap or of the build tree, not of the script; "
-        f"with -k the C text stays ({text})"
+        f"with -k the C text stays ({work})"
     )
     return lines
 
@@ -113,8 +112,3 @@ def _place(source: list[str], number: int) -> list[str]:
         if origin is not None:
             return [*lines, f"ERROR:     of the handler at {origin['origin']}"]
     return lines
-
-
-def settings(words: list[str]) -> list[str]:
-    """The ``-B NAME=VALUE`` words as make takes them, and the number of jobs."""
-    return [f"-j{os.cpu_count() or 1}", *words]

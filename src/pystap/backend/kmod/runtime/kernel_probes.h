@@ -54,7 +54,7 @@ static int stap_timers_start(struct stap_timer_probe *timers, int count)
 	int i;
 
 	for (i = 0; i < count; i++) {
-#ifdef HAVE_HRTIMER_SETUP
+#ifdef STAP_HAVE_HRTIMER_SETUP
 		hrtimer_setup(&timers[i].timer, stap_timer_fires, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 #else
 		hrtimer_init(&timers[i].timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
