@@ -13,8 +13,8 @@ static u64 stap_probes_missed;
 
 static unsigned int stap_megabytes = STAP_MEGABYTES; /* of a ring; 0: as the machine has memory */
 module_param(stap_megabytes, uint, 0400);
-static unsigned int script; /* of those that the module holds */
-module_param(script, uint, 0400);
+static unsigned int stap_number; /* of the script, where a module holds several */
+module_param(stap_number, uint, 0400);
 
 static struct stap_context *stap_context_here(void)
 {
@@ -199,9 +199,9 @@ static void __exit stap_module_end(void)
 #define STAP_MODULE \
 	static int __init stap_module_init(void) \
 	{ \
-		if (script >= ARRAY_SIZE(stap_scripts)) \
+		if (stap_number >= ARRAY_SIZE(stap_scripts)) \
 			return -EINVAL; \
-		stap_script = stap_scripts[script]; \
+		stap_script = stap_scripts[stap_number]; \
 		return stap_module_begin(); \
 	} \
 	module_init(stap_module_init); \
