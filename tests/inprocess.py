@@ -141,5 +141,6 @@ def content(descriptor: int) -> bytes:
 def warm_up() -> None:
     """Import all of the package, and let LLVM set itself up."""
     for module in pkgutil.walk_packages(pystap.__path__, "pystap."):
-        importlib.import_module(module.name)
+        if not module.name.endswith(".__main__"):  # that would run
+            importlib.import_module(module.name)
     binding.compile_object(b"")
