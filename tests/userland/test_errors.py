@@ -44,7 +44,6 @@ CASES = [
     ('function("f")', "println($list->z)", r"unable to find member 'z' for struct pair"),
     ('function("f")', "println($d)", r"'\$d' not accessible at this address \(pc: 0x[0-9a-f]+\): "
      "it is in a register for floating point or vectors"),
-    ('function("f")', "println($own)", r"'\$own' not accessible .*: it is thread-local"),
     ('statement("f@program.c:15")', "println($spare)", r"'\$spare' not accessible at this address"
      r" \(pc: 0x[0-9a-f]+\): "),
     ('function("f")', "println($n)", "unable to find local 'n'"),

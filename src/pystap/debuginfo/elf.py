@@ -66,10 +66,17 @@ class Symbol:
 class Segment:
     """A program header; sizes and offsets in bytes."""
 
-    __slots__ = ("address", "file_size", "flags", "kind", "memory_size", "offset")
+    __slots__ = ("address", "align", "file_size", "flags", "kind", "memory_size", "offset")
 
     def __init__(
-        self, kind: int, flags: int, offset: int, address: int, file_size: int, memory_size: int
+        self,
+        kind: int,
+        flags: int,
+        offset: int,
+        address: int,
+        file_size: int,
+        memory_size: int,
+        align: int,
     ) -> None:
         self.kind = kind
         self.flags = flags
@@ -77,6 +84,7 @@ class Segment:
         self.address = address
         self.file_size = file_size
         self.memory_size = memory_size
+        self.align = align
 
 
 class Section:
@@ -261,14 +269,16 @@ class Elf:
             self._segments = []
             for at in range(start, start + size * number, size or 1):
                 if self.bits == 64:
-                    kind, flags, offset, address, _, in_file, in_memory = self._unpack(
-                        "IIQQQQQ", at, "program headers"
+                    kind, flags, offset, address, _, in_file, in_memory, align = self._unpack(
+                        "IIQQQQQQ", at, "program headers"
                     )
                 else:
-                    kind, offset, address, _, in_file, in_memory, flags = self._unpack(
-                        "IIIIIII", at, "program headers"
+                    kind, offset, address, _, in_file, in_memory, flags, align = self._unpack(
+                        "IIIIIIII", at, "program headers"
                     )
-                self._segments.append(Segment(kind, flags, offset, address, in_file, in_memory))
+                self._segments.append(
+                    Segment(kind, flags, offset, address, in_file, in_memory, align)
+                )
         return self._segments
 
     def file_offset(self, address: int) -> int | None:
