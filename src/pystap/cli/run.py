@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pystap.options import Options
     from pystap.output.consumer import OutputError
     from pystap.session.cache import Entry
+    from pystap.session.loader import Loaded
+    from pystap.session.output import Output
+    from pystap.session.userobjects import UserObjects
 
 _RING_BYTES = 16 << 20
 _RING_BYTES_SESSION_ONLY = 4 << 20  # handlers that only the session itself runs
@@ -23,7 +26,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     from pystap.cli.privilege import refusal
     from pystap.output.consumer import OutputError
     from pystap.session.attach import AttachError
-    from pystap.session.loader import LoadError
+    from pystap.session.loader import FilesError, LoadError
     from pystap.session.memory import OutOfBounds
     from pystap.session.outfile import OutputFileError
     from pystap.session.target import TargetError
@@ -37,8 +40,8 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     report.begin()
     report.say(5, "starting run.")
     try:
-        status = _run(options, entry.artifact)
-    except (OutputFileError, TargetError) as error:
+        status = _run(options, entry.artifact, report)
+    except (OutputFileError, TargetError, FilesError) as error:
         complain(f"ERROR: {error}")
         status = 1
     except LoadError as error:
@@ -61,7 +64,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     return status
 
 
-def _run(options: Options, artifact: Artifact) -> int:
+def _run(options: Options, artifact: Artifact, report: PassReport) -> int:
     from pystap.cli.environment import index_directory
     from pystap.kernel.cpu import possible_cpus, tick_rate
     from pystap.session.loader import Loaded
@@ -98,6 +101,8 @@ def _run(options: Options, artifact: Artifact) -> int:
             target=target,
             command=command,
             timeout_ns=None if options.timeout is None else int(options.timeout * 1e9),
+            tell=lambda text: report.say(5, text),
+            objects=_user_objects(options, loaded, output) if artifact.user_parts else None,
         )
         try:
             return session.run()
@@ -106,6 +111,23 @@ def _run(options: Options, artifact: Artifact) -> int:
     finally:
         if command is not None:
             command.finish()
+
+
+def _user_objects(options: Options, loaded: Loaded, output: Output) -> UserObjects:
+    """The tables of programs, for scripts that ask for user-space stacks or symbols."""
+    from pystap.cli.environment import index_directory
+    from pystap.session.target import split
+    from pystap.session.userobjects import UserObjects, Wanted
+
+    wanted = Wanted(
+        [module for module in options.modules if os.path.exists(options.sysroot + module)],
+        options.libraries,
+        split(options.cmd)[0] if options.cmd is not None else "",
+        options.target_pid or 0,
+        "" if options.disable_cache else index_directory(),
+        options.sysroot,
+    )
+    return UserObjects(loaded, wanted, output.warn)
 
 
 def _raise_priority() -> None:

@@ -17,7 +17,9 @@ from pystap.records import dataclass, field
 from pystap.typing import Final
 
 # Intrinsics that something outside the handler can notice.
-_VISIBLE: Final = frozenset({"warn", "exit", "abort", "system", "raise_signal"})
+_VISIBLE: Final = frozenset(
+    {"warn", "exit", "abort", "system", "raise_signal", "file_set", "file_append"}
+)
 
 
 @dataclass(slots=True)
@@ -123,13 +125,18 @@ class Summaries:
             case ops.SetGlobal(g) | ops.DeleteGlobal(g) | ops.DeleteMap(g):
                 found.writes.add(g)
             case ops.Call():
-                self._note_call(node, found)
+                self._note_functions(node.targets, found)
+            case ops.CBody() | ops.CExpr():
+                found.visible |= not node.pure
+                found.fails |= bool(node.accessors) or node.text.may_fail
+                found.keeps |= isinstance(node, ops.CBody) and node.passes
+                self._note_functions(node.accessors.values(), found)
             case _:
                 _note_other(node, found)
         _note_locals(node, found)
 
-    def _note_call(self, node: ops.Call, found: Effects) -> None:
-        for target in node.targets:
+    def _note_functions(self, targets: Iterable[Function], found: Effects) -> None:
+        for target in targets:
             known = self.of_function.get(target)
             if known is None:
                 found.unknown = found.visible = found.fails = True
@@ -152,7 +159,7 @@ def _note_other(node: Node, found: Effects) -> None:
             found.fails = True
         case ops.Emit():
             found.visible = True
-        case ops.Store():
+        case ops.Store() | ops.SetContext():
             found.visible = found.fails = True
         case ops.Return() | ops.Next() | ops.Break() | ops.Continue() | ops.Loop():
             found.keeps = True  # control flow, or may never end

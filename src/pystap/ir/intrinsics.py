@@ -59,6 +59,17 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     # name of the kernel function at an address, and name+offset/size; " [module]" behind
     "kernel_symbol": IntrinsicInfo((_L,), _S, bound=256),
     "kernel_symbol_data": IntrinsicInfo((_L,), _S, bound=256),
+    # the user-space stack: its depth, that from a program counter, stack and frame pointer, and
+    # the address in a frame (0 for none; the highest bit tells that it is none to return to)
+    "user_frames": IntrinsicInfo((), _L, pure=False),
+    "user_frames_from": IntrinsicInfo((_L, _L, _L), _L, pure=False),
+    "user_frame": IntrinsicInfo((_L,), _L, pure=False),
+    # what is known of a user-space address (how many bytes before it counts): 1 when it is mapped;
+    # the following give what was found, by name; 1 and those of the next inlined function
+    "user_place": IntrinsicInfo((_L, _L), _L, pure=False),
+    "user_number": IntrinsicInfo((), _L, pure=False, consts=1),
+    "user_text": IntrinsicInfo((), _S, pure=False, consts=1),
+    "user_inlined": IntrinsicInfo((), _L, pure=False),
     "target": IntrinsicInfo((), _L),
     "in_target": IntrinsicInfo((), _L),  # current task is target() or a descendant
     "module_name": IntrinsicInfo((), _S, bound=64),
@@ -124,6 +135,13 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "syscall_name": IntrinsicInfo((_L,), _S, bound=32),
     "syscall_argstr": IntrinsicInfo((_L, _L, _L, _L, _L, _L, _L), _S, needs="user"),  # nr, 6 args
     "syscall_retstr": IntrinsicInfo((_L, _L), _S),  # nr, value
+    # the text of the session's file that is being read or written: as a whole, and what it
+    # becomes (the result is the argument)
+    "file_text": IntrinsicInfo((), _S, pure=False),
+    "file_set": IntrinsicInfo((_S,), _S, pure=False),
+    "file_append": IntrinsicInfo((_S,), _S, pure=False),
+    # what the perf counter called const counted in the current task
+    "perf_counter": IntrinsicInfo((), _L, pure=False, consts=1),
     # effects
     "error": IntrinsicInfo((_S,), _V, pure=False, fallible=True),
     "warn": IntrinsicInfo((_S,), _V, pure=False),

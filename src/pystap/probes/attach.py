@@ -29,12 +29,19 @@ class Profile(NamedTuple):
 
 
 class PerfEvent(NamedTuple):
-    """A perf event on every CPU: ``type`` and ``config`` as perf_event_open(2)."""
+    """A perf event on every CPU: ``type`` and ``config`` as perf_event_open(2).
+
+    Only samples of the program at ``path`` count, with ``target_only`` of target() and its
+    descendants.  With a ``counter`` there are no samples: by this name it is read.
+    """
 
     type: int
     config: int
     period: int = 0
     hz: int = 0
+    path: str = ""
+    target_only: bool = False
+    counter: str = ""
 
 
 class ProcFile(NamedTuple):
@@ -182,9 +189,14 @@ def kind_of(attach: Attach) -> str:
 def of_target(attach: Attach) -> bool:
     """Whether a probe counts in target() and its descendants only."""
     match attach:
-        case Uprobe() | ProcessEvent() | SyscallEvent():
+        case Uprobe() | ProcessEvent() | SyscallEvent() | PerfEvent():
             return attach.target_only
     return False
+
+
+def counter_of(attach: Attach) -> str:
+    """The name of the counter that a probe is there for instead of a handler; "" for none."""
+    return attach.counter if isinstance(attach, PerfEvent) else ""
 
 
 def pid_of(attach: Attach) -> int:
@@ -200,7 +212,7 @@ def files_of(attach: Attach) -> set[str]:
     match attach:
         case Uprobe(path=path, program=program):
             return {path, program} - {""}
-        case ProcessEvent(path=path) | SyscallEvent(path=path):
+        case ProcessEvent(path=path) | SyscallEvent(path=path) | PerfEvent(path=path):
             return {path} - {""}
     return set()
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
     from pystap.debuginfo.debugfiles import DebugFiles
     from pystap.debuginfo.functions import FunctionTable
+    from pystap.debuginfo.kernelfiles import KernelFiles
     from pystap.diag.diagnostic import Diagnostics
 
 
@@ -37,6 +38,8 @@ class ProbeEnv:
     index_directory: str = ""  # for indexes of debug information; empty: none are kept
     debug: DebugFiles | None = None  # what was opened so far
     functions: FunctionTable | None = None  # of the kernel; made when first asked for
+    release: str = ""  # of the kernel translated for, or the directory it was built in (-r)
+    kernel_files: KernelFiles | None = None  # its debug information; made when first asked for
     has_feature: Callable[[str], bool] | None = None  # of pystap.kernel.features
     optional: int = 0  # how many of the points that led here may remain without match
 
@@ -115,12 +118,14 @@ class Family(Protocol):
 class NoContext:
     """Context of probes without variables; ``kind`` keeps handlers of unlike probes apart.
 
-    ``registers`` tells whether some code was interrupted whose registers can be read.
+    ``registers`` tells whether some code was interrupted whose registers can be read,
+    ``in_session`` whether handlers are run by the session itself, not by what they are about.
     """
 
     def __init__(self, kind: str = "", registers: bool = False) -> None:
         self.share_key: object = ("none", kind)
         self.registers = registers
+        self.in_session = kind in ("session", "timer")
 
     def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
         """The same whatever is used: there is nothing to use."""

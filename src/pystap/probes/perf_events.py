@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.attach import PerfEvent
 from pystap.probes.base import Match, NoContext, ProbeEnv
-from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes
+from pystap.probes.programs import find_programs
+from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes, point_text
 from pystap.typing import Final
 
 _HARDWARE, _SOFTWARE, _HW_CACHE = 0, 1, 3
@@ -46,8 +48,12 @@ _MAX_CONFIG: Final = (1 << 63) - 1
 # Where the kernel lists what can count (one directory for each PMU, with its type number).
 _PMUS: Final = "/sys/bus/event_source/devices"
 
-_SUFFIXES: Final = ("", ".sample(number)", ".hz(number)")
-_TASK_SUFFIXES: Final = (".process", ".process(string)", ".counter(string)")
+_SAMPLES: Final = ("", ".sample(number)", ".hz(number)")
+_TASKS: Final = ("", ".process", ".process(string)")
+_SUFFIXES: Final = (
+    *(sample + task for sample in _SAMPLES for task in _TASKS),
+    *(f"{task}.counter(string)" for task in _TASKS),
+)
 
 
 def _names() -> dict[str, tuple[int, int]]:
@@ -67,48 +73,87 @@ class PerfEvents:
 
     roots = ("perf",)
 
-    def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:  # noqa: ARG002
+    def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
         """One match for each event; raises for events this machine cannot count."""
         names = _names()
-        found = match_shapes(point, self.patterns())
+        second = point.components[1].name if len(point.components) > 1 else "*"
+        heads = [head for head in _heads(names) if fnmatchcase(head.split(".")[1], second)]
+        found = match_shapes(point, _shapes(heads or _heads(names)))
         wild = len(found) > 1
         matches = []
         for shape in found:
-            kind, config, period, hz = _event(shape, names, point)
-            problem = _unavailable(kind)
+            event = _event(shape, names, point)
+            problem = _unavailable(event.type)
             if problem and not wild:
                 raise bad_point(f"{point.text()}: {problem}", point.tok)
             if not problem:
-                attach = PerfEvent(kind, config, period, hz)
-                matches.append(Match([(shape.text(), attach)], NoContext("perf", registers=True)))
+                matches += _of_processes(shape, event, point, env)
         return matches
 
     def patterns(self) -> Iterable[str]:
         """The shapes: by number, then by name."""
-        heads = ("perf.type(number).config(number)", *(f"perf.{name}" for name in _names()))
-        return [head + suffix for head in heads for suffix in _SUFFIXES]
+        return _shapes(_heads(_names()))
+
+
+def _heads(names: Iterable[str]) -> list[str]:
+    return ["perf.type(number).config(number)", *(f"perf.{name}" for name in names)]
+
+
+def _shapes(heads: Iterable[str]) -> list[str]:
+    return [head + suffix for head in heads for suffix in _SUFFIXES]
 
 
 def _event(
     shape: ShapeMatch, names: dict[str, tuple[int, int]], point: ast.ProbePoint
-) -> tuple[int, int, int, int]:
-    """Type, config, period and frequency (one of the two is 0)."""
-    args = list(shape.args)
-    head = shape.shape.removeprefix("perf.")
-    suffix = next((s for s in _SUFFIXES[1:] if head.endswith(s)), "")
-    value = args.pop() if suffix else None
-    last = point.components[-1].tok
-    if head.startswith("type("):
-        kind, config = _number(args[1]), _number(args[2])
+) -> PerfEvent:
+    """The event of a shape, whatever processes it is about."""
+    parts = shape.shape.split(".")
+    args = dict(zip((part.partition("(")[0] for part in parts), shape.args))
+    if parts[1].startswith("type("):
+        kind, config = _number(args["type"]), _number(args["config"])
         _in_range("type", kind, 0, 0xFFFF_FFFF, point.tok)
         _in_range("config", config, 0, _MAX_CONFIG, point.tok)
     else:
-        kind, config = names[head.removesuffix(suffix)]
-    if not suffix:
-        return kind, config, DEFAULT_PERIOD, 0
-    if suffix.startswith(".hz"):
-        return kind, config, 0, _in_range("hz", _number(value), 1, _MOST_HZ, last)
-    return kind, config, _in_range("sample", _number(value), 1, _MAX_CONFIG, last), 0
+        suffix = max((s for s in _SUFFIXES if shape.shape.endswith(s)), key=len)
+        kind, config = names[shape.shape.removeprefix("perf.").removesuffix(suffix)]
+    event = PerfEvent(kind, config, DEFAULT_PERIOD)
+    last = point.components[-1].tok
+    if "counter" in args:
+        if not args["counter"]:
+            raise bad_point("a perf counter without a name", last)
+        return event._replace(period=0, counter=str(args["counter"]))
+    if "hz" in args:
+        return event._replace(period=0, hz=_in_range("hz", _number(args["hz"]), 1, _MOST_HZ, last))
+    if "sample" in args:
+        period = _in_range("sample", _number(args["sample"]), 1, _MAX_CONFIG, last)
+        return event._replace(period=period)
+    return event
+
+
+def _of_processes(
+    shape: ShapeMatch, event: PerfEvent, point: ast.ProbePoint, env: ProbeEnv
+) -> list[Match]:
+    """The event in the processes that a shape names: those of programs, the target's, any."""
+    context = NoContext("perf", registers=True)
+    parts = [part.partition("(")[0] for part in shape.shape.split(".")]
+    if "process" not in parts:
+        return [Match([(shape.text(), event)], context)]
+    at = parts.index("process")
+    path = shape.args[at]
+    if path is None:
+        if env.target_command is None and env.target_pid is None:
+            raise bad_point(
+                "which process? process without a path needs -c or -x",
+                point.components[min(at, len(point.components) - 1)].tok,
+            )
+        return [Match([(shape.text(), event._replace(target_only=True))], context)]
+    matches = []
+    for program in find_programs(str(path), env.sysroot, point.tok):
+        args = [*shape.args[:at], program.name, *shape.args[at + 1 :]]
+        text = point_text(parts, args)
+        notes = [program.note] if program.note else []
+        matches.append(Match([(text, event._replace(path=program.path))], context, notes))
+    return matches
 
 
 def _number(arg: int | str | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pystap.lang import ast
 from pystap.lang.visit import rewrite_children
+from pystap.probes.attach import counter_of
 from pystap.sema.conditions import condition_globals
 from pystap.sema.effects import CallEffects, Symbol, may_divide_by_zero, uses_of
 from pystap.sema.fold import null
@@ -19,7 +20,7 @@ class Live:
     """What the probes of the program reach, and what it does with its variables."""
 
     def __init__(self, work: Work) -> None:
-        self.effects = CallEffects(work.globals)
+        self.effects = CallEffects()
         self.probes = {probe: uses_of(probe.body) for probe in work.probes}
         roots = [f for uses in self.probes.values() for f in uses.calls]
         self.functions = self.effects.reachable(roots)
@@ -245,7 +246,7 @@ def _drop_empty_probes(work: Work) -> None:
     """Probes without effect go; scripts are warned about theirs."""
     kept = []
     for probe in work.probes:
-        if not _is_idle(probe.body):
+        if not _is_idle(probe.body) or counter_of(probe.match.points[0][1]):
             kept.append(probe)
         elif is_user(probe.definition.tok):
             work.diags.warn(f"side-effect-free probe '{probe.script_point}'", probe.definition.tok)

@@ -13,7 +13,7 @@ from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, rewrite_children, walk
 from pystap.probes.base import has_registers
-from pystap.probes.core import CoreContext, CoreLoad
+from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.sema.fold import fold_expr, null, number
 from pystap.typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +37,11 @@ def needs_context(body: ast.Block) -> bool:
     )
 
 
+def _is_unfinished(made: ast.Expr) -> bool:
+    """Whether what a context made has parts that are to be expanded themselves."""
+    return any(isinstance(part, (ast.AtOp, ast.Cast)) for part in walk(made))
+
+
 class TargetExpander:
     """Rewrites bodies for one context (None: functions that need none).
 
@@ -57,6 +62,7 @@ class TargetExpander:
             ast.Foreach: self._foreach,
             ast.Ternary: self._ternary,
             ast.Binary: self._binary,
+            ast.Assign: self._assign,
             ast.TargetVar: self._target_var,
             ast.AtVar: self._at_var,
             ast.Cast: self._cast,
@@ -177,6 +183,16 @@ class TargetExpander:
         node.right = self._strict(node.right)
         return node
 
+    def _assign(self, node: ast.Assign) -> ast.Expr:
+        """Contexts with a method ``assign`` say what is done for variables of theirs."""
+        assign: Callable[..., ast.Expr | None] | None = getattr(self._context, "assign", None)
+        if assign is not None and isinstance(node.target, ast.TargetVar):
+            made = assign(node.target, node.op, self._strict(node.value))
+            if made is not None:
+                return made
+        rewrite_children(node, self._strict)
+        return node
+
     # --- target values --------------------------------------------------------------------------
 
     def _components(self, node: ast.TargetVar | ast.AtVar | ast.Cast | ast.Autocast) -> None:
@@ -189,9 +205,7 @@ class TargetExpander:
         if self._context is None:
             raise _error("context variables can be used in probe handlers only", node.tok)
         made = self._context.resolve(node)
-        if any(isinstance(part, ast.AtOp) for part in walk(made)):
-            made = self._strict(made)
-        return made
+        return self._strict(made) if _is_unfinished(made) else made
 
     def _at_var(self, node: ast.AtVar) -> ast.Expr:
         from pystap.probes.kernel_vars import expand_var
@@ -201,7 +215,7 @@ class TargetExpander:
         if in_program is None or node.module in ("kernel", "vmlinux"):
             return expand_var(node, self._work.env)
         made: ast.Expr = in_program(node)
-        return self._strict(made) if any(isinstance(p, ast.AtOp) for p in walk(made)) else made
+        return self._strict(made) if _is_unfinished(made) else made
 
     def _cast(self, node: ast.Cast) -> ast.Expr:
         from pystap.sema.casts import expand_cast
@@ -318,11 +332,10 @@ class TargetExpander:
 
     def _perf(self, node: ast.AtOp) -> ast.Expr:
         name = _literal_text(node, 0)
-        raise _error(
-            f'@perf("{name}") names no perf counter',
-            node.tok,
-            hint='perf.type(..).config(..).counter("name") probes are not supported',
-        )
+        if getattr(self._context, "in_session", False):
+            raise _error("@perf counts what a task does, but no task is probed here", node.tok)
+        self._work.counters_read.setdefault(name, node.tok)
+        return CoreIntrinsic(tok=node.tok, type="long", name="perf_counter", const=(name,))
 
     def _probewrite(self, node: ast.AtOp) -> ast.Expr:
         raise _error("@probewrite can be used in probe aliases only", node.tok)

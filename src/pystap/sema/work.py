@@ -82,6 +82,7 @@ class Work:
         self.giving_way: dict[FunctionSymbol, bool] = {}
         self.bad_places: set[tuple[Source, int]] = set()  # target values reported already
         self.bad_arities: set[tuple[GlobalSymbol, int]] = set()  # likewise
+        self.counters_read: dict[str, Token] = {}  # names in @perf, each with one of its places
         self.openings = 0  # aliases opened so far, see points
         self.lists = False  # everything a family offers is set, read or not
         self.enum_functions: dict[tuple[tuple[int, str], ...], FunctionSymbol] = {}

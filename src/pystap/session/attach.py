@@ -51,6 +51,10 @@ class Attached:
         if event is not None:
             self._events.append(event)
 
+    def hold(self, event: Handle) -> None:
+        """Hold an event that no program is on."""
+        self._events.append(event)
+
     def missed(self) -> int:
         """Hits the kernel counts as missed by the links, where it counts them."""
         if not self.kprobes:

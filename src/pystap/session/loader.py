@@ -19,7 +19,7 @@ from pystap.backend.bpf.artifact import (
     MapSpec,
     ProgramSpec,
 )
-from pystap.kernel.bpf import F_SLEEPABLE, BpfError
+from pystap.kernel.bpf import F_SLEEPABLE, MAP_TYPE_ARRAY, MAP_TYPE_HASH_OF_MAPS, BpfError
 from pystap.kernel.maps import Map, create_map
 from pystap.kernel.programs import Program, kernel_btf_object, load_btf, load_program
 from pystap.kernel.ringbuf import RingBuffer
@@ -49,6 +49,10 @@ class LoadError(Exception):
         self.log = error.detail
         self.probes = probes
         self.map = map
+
+
+class FilesError(Exception):
+    """The files of the session cannot be made; the message says why."""
 
 
 class Loaded:
@@ -116,6 +120,8 @@ class Loaded:
 
 
 def _create(spec: MapSpec, cpus: int, buffer_bytes: int) -> Map:
+    if spec.type == MAP_TYPE_HASH_OF_MAPS:
+        return _create_of_tables(spec)
     entries = spec.max_entries
     if entries == 0:
         entries = buffer_bytes if spec.role == "output" else cpus * LEVELS
@@ -137,6 +143,28 @@ def _create(spec: MapSpec, cpus: int, buffer_bytes: int) -> Map:
     return made
 
 
+def _create_of_tables(spec: MapSpec) -> Map:
+    """A map whose elements are tables of programs (see ``session/userobjects.py``)."""
+    from pystap.debuginfo.objecttable import ELEMENT
+    from pystap.session.userobjects import TABLE_FLAGS
+
+    try:
+        pattern = create_map(MAP_TYPE_ARRAY, 4, ELEMENT, 1, flags=TABLE_FLAGS)
+        try:
+            return create_map(
+                spec.type,
+                spec.key_size,
+                spec.value_size,
+                spec.max_entries,
+                name=spec.name,
+                inner_map_fd=pattern.fd,
+            )
+        finally:
+            pattern.close()
+    except BpfError as error:
+        raise LoadError(f"map {spec.name}", error, map=spec) from error
+
+
 def fill_control(loaded: Loaded, target: int, hz: int) -> None:
     """Set the words of the control map that handlers read."""
     import os
@@ -149,8 +177,15 @@ def fill_control(loaded: Loaded, target: int, hz: int) -> None:
     control[CONTROL_GMTOFF] = time.timezone & (2**64 - 1)
     control[CONTROL_CYCLES_PER_US] = _cycles_per_us()
     _fill_text(control, CONTROL_TZ_NAME, time.tzname[0])
-    _fill_text(control, CONTROL_MODULE_NAME, f"stap_{os.getpid()}")
+    _fill_text(control, CONTROL_MODULE_NAME, module_name())
     refresh_realtime(loaded)
+
+
+def module_name() -> str:
+    """What module_name() gives, and the session's directory is called."""
+    import os
+
+    return f"stap_{os.getpid()}"
 
 
 def _fill_text(control: memoryview, word: int, text: str) -> None:

@@ -14,6 +14,7 @@ from pystap.backend.bpf.artifact import (
     CONTROL_HELD,
     CONTROL_LOST,
     CONTROL_STATE,
+    CONTROL_UNKNOWN_OBJECTS,
     CONTROL_UNWATCHED,
     LEVEL_SESSION,
     LEVELS,
@@ -27,9 +28,9 @@ from pystap.backend.bpf.artifact import (
     ProgramSpec,
 )
 from pystap.kernel.programs import TestRun
-from pystap.probes.attach import SessionEvent, Timer
+from pystap.probes.attach import ProcFile, SessionEvent, Timer
 from pystap.session.attach import Attached, attach_program
-from pystap.session.loader import Loaded, fill_control, refresh_realtime
+from pystap.session.loader import Loaded, fill_control, module_name, refresh_realtime
 from pystap.session.output import Output
 from pystap.session.signals import Signals
 from pystap.session.timers import TimerQueue
@@ -37,8 +38,11 @@ from pystap.session.timers import TimerQueue
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select
+    from collections.abc import Callable
 
+    from pystap.session.sources import Source
     from pystap.session.target import Command
+    from pystap.session.userobjects import UserObjects
 
 _IDLE_POLL_NS = 50_000_000  # how long output may wait when no handler announces it
 _REALTIME_REFRESH_NS = 10_000_000_000
@@ -57,7 +61,8 @@ class Session:
 
     ``output`` receives what handlers print; ``target`` is the pid of target() (0 for none);
     ``command`` the held ``-c`` process, released when every probe is armed; ``timeout_ns`` the
-    time of ``-T``, counted from there.
+    time of ``-T``, counted from there.  ``tell`` is for what is shown with ``-v``; ``objects``
+    has the tables of programs for user-space stacks, where handlers ask for such.
     """
 
     def __init__(
@@ -70,7 +75,11 @@ class Session:
         target: int = 0,
         command: Command | None = None,
         timeout_ns: int | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+        objects: UserObjects | None = None,
     ) -> None:
+        self.objects = objects
+        self.tell = tell
         self.artifact = artifact
         self.loaded = loaded
         self.output = output
@@ -84,6 +93,7 @@ class Session:
         self._missed_by_links = 0  # hits that kprobes had no room for
         self._armed_in = 0  # ns that loading and attaching took
         self._timers = TimerQueue([], self._run_program)
+        self._sources: list[Source] = []
         fill_control(loaded, target, hz)
         loaded.control[CONTROL_HELD] = int(command is not None)
 
@@ -107,14 +117,18 @@ class Session:
             return self._finish()
         finally:
             self._detach()
+            self._close_sources()
             if self.command is not None:
                 self.command.finish()
+            if self.objects is not None:
+                self.objects.close()
             self.signals.close()
 
     def _prepare(self) -> None:
         """Load everything, attach all but the handlers the session runs itself."""
         begun = time.monotonic_ns()
         slow: list[tuple[Timer, int]] = []
+        files: list[tuple[ProcFile, int]] = []
         for index, spec in enumerate(self.artifact.programs):
             program = self.loaded.load(spec)
             if spec.attach == "session":
@@ -122,11 +136,34 @@ class Session:
                 event = self.artifact.probes[spec.probes[0]].attach
                 if isinstance(event, Timer):
                     slow.append((event, index))
+                elif isinstance(event, ProcFile):
+                    files.append((event, index))
+            elif spec.attach == "identify":
+                if self.objects is not None:
+                    self.objects.begin(program.fd)
             else:
                 attached = attach_program(self.artifact, spec, program, self._not_attached)
                 self._attached.append(attached)
         self._timers = TimerQueue(slow, self._run_program)
+        if files:
+            self._make_files(files)
+        if any(role.startswith("counter:") for role in self.loaded.by_role):
+            from pystap.session.counters import open_counters
+
+            self._attached.append(open_counters(self.artifact, self.loaded))
         self._armed_in = time.monotonic_ns() - begun
+
+    def _make_files(self, files: list[tuple[ProcFile, int]]) -> None:
+        from functools import partial
+
+        from pystap.session.files import make_sources
+
+        handlers = [(where, partial(self._run_program, index)) for where, index in files]
+        memory = self.loaded.by_role["file"].mmap().view
+        most = self.artifact.maxstringlen
+        self._sources, directory = make_sources(module_name(), handlers, memory, most)
+        if directory:
+            self.tell(f"procfs files are in {directory}")
 
     def _not_attached(self, probe: int, error: OSError) -> None:
         """A kernel function that could not be probed is left out, and said so."""
@@ -184,6 +221,11 @@ class Session:
         """Consume output and run slow timers until something ends the session."""
         epoll = self.output.epoll()
         self.signals.watch(epoll)
+        served = None
+        if self._sources:
+            from pystap.session.sources import Sources
+
+            served = Sources(self._sources, epoll)
         child = self._watch_target(epoll)
         next_refresh = time.monotonic_ns() + _REALTIME_REFRESH_NS
         try:
@@ -197,16 +239,23 @@ class Session:
                 self._timers.fire(now)
                 busy = self.output.drain()
                 self._check_skips()
+                if self.objects is not None:
+                    self.objects.look(self.loaded.control[CONTROL_UNKNOWN_OBJECTS])
                 if child >= 0 and self._target_ended(child):
                     return
-                if not busy and self._state() == STATE_RUNNING:
-                    self._wait(epoll)
+                if self._state() != STATE_RUNNING:
+                    return
+                busy |= served is not None and served.waiting
+                ready = epoll.poll(0 if busy else self._wait()) if served or not busy else []
+                if served is not None:
+                    served.serve(ready)
         finally:
             if child >= 0:
                 epoll.unregister(child)
                 os.close(child)
 
-    def _wait(self, epoll: select.epoll) -> None:
+    def _wait(self) -> float:
+        """How many seconds to wait for something to happen."""
         wait = _IDLE_POLL_NS
         now = time.monotonic_ns()
         timer = self._timers.wait_ns(now)
@@ -214,7 +263,7 @@ class Session:
             wait = min(wait, timer)
         if self._deadline is not None:
             wait = min(wait, max(0, self._deadline - now))
-        epoll.poll(wait / 1e9)
+        return wait / 1e9
 
     def _watch_target(self, epoll: select.epoll) -> int:
         """A pidfd of the target that wakes the loop when it ends, -1 without target."""
@@ -257,6 +306,7 @@ class Session:
         if self._state() != STATE_ERROR:
             self._set_state(STATE_STOPPING)
         self._detach()
+        self._close_sources()
         self._quiesce()
         self.output.drain()
         self._run_events("end")
@@ -282,6 +332,11 @@ class Session:
             attached.close()
         self._attached.clear()
 
+    def _close_sources(self) -> None:
+        for source in self._sources:
+            source.close()
+        self._sources.clear()
+
     def _quiesce(self) -> None:
         """Wait for handlers that were running on other CPUs when their probe went away."""
         words = self._context_words()
@@ -291,6 +346,9 @@ class Session:
             time.sleep(0.001)
 
     def _summary(self) -> None:
+        if self.objects is not None:
+            self.objects.look(self.loaded.control[CONTROL_UNKNOWN_OBJECTS])
+            self.objects.warn()
         errors = self.loaded.control[CONTROL_ERRORS] or self._sum(CONTEXT_ERRORS)
         skipped = self._skipped() + self._missed()
         if errors or skipped:

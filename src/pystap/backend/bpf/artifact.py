@@ -24,6 +24,7 @@ CONTROL_LOST: Final = 8  # records the ring buffer had no room for
 CONTROL_CUT: Final = 9  # output truncated within a handler
 CONTROL_HELD: Final = 11  # 1 when target() is the command of -c, which is held at first
 CONTROL_UNWATCHED: Final = 12  # processes and threads there was no room to watch
+CONTROL_UNKNOWN_OBJECTS: Final = 13  # files without a table that user stacks led through
 CONTROL_TZ_NAME: Final = 16  # name of the time zone: NUL-terminated text over CONTROL_NAME_WORDS
 CONTROL_MODULE_NAME: Final = 24  # module_name(), likewise
 CONTROL_NAME_WORDS: Final = 8
@@ -63,10 +64,15 @@ HITS_M2: Final = 5  # sum of squared deviations
 HITS_WORDS: Final = 6
 
 
+# The "file" map: the length of the text that goes to or comes from a file, then the text.
+FILE_LENGTH: Final = 0
+FILE_TEXT: Final = 8
+
+
 class MapSpec(NamedTuple):
     """A map to create.  ``role`` is "control", "context", "output" (the ring buffer),
-    "rodata", "locks", "hits" (of each probe, for the report) or "global:NAME"; ``content`` fills
-    element 0; a ``max_entries`` of 0 on "context" stands for cpus x LEVELS and on "output" for
+    "rodata", "locks", "hits" (of each probe, for the report), "file" (the text of a file being read
+    or written) or "global:NAME"; ``content`` fills element 0; a ``max_entries`` of 0 on "context" stands for cpus x LEVELS and on "output" for
     the buffer size the session chooses."""
 
     name: str
@@ -85,7 +91,8 @@ class ProgramSpec(NamedTuple):
 
     ``fixups`` are (instruction index, map index): the session writes the map's fd there.
     ``attach`` is one of "session" (run by BPF_PROG_TEST_RUN), "timer" (perf clock on one cpu),
-    "profile", "perf", "tp_btf", "raw_tp", "uprobe", "uretprobe", "iterator" (run once over all
+    "profile", "perf", "tp_btf", "raw_tp", "uprobe", "identify" (run by the session for each file
+    it has a table of), "uretprobe", "iterator" (run once over all
     that the kernel iterates over, when everything else is attached); ``target`` names the
     tracepoint; ``probes`` are the indexes (Artifact.probes) it serves.  A program of attach
     "session" serves one probe; "uprobe" programs serve many, told apart by the attach cookie
@@ -142,4 +149,7 @@ class Artifact(NamedTuple):
     timing: str = ""  # the report at the end, see Limits
     force_tty: bool = False  # it goes to standard output whatever that is
     maxmemory: int = 0  # kB of all maps, 0 without limit
+    maxstringlen: int = 512
+    user_parts: tuple[str, ...] = ()  # what tables of programs are to tell: "stacks", "names",
+    # "places" (files, lines and inlined functions)
     notes: tuple[str, ...] = ()  # how probes are attached and why so, for -v

@@ -11,12 +11,14 @@ from pystap.probes.attach import (
     KernelFunction,
     PerfEvent,
     ProcessEvent,
+    ProcFile,
     Profile,
     SessionEvent,
     SyscallEvent,
     Timer,
     Tracepoint,
     Uprobe,
+    counter_of,
     of_target,
 )
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
@@ -62,12 +64,16 @@ def emit_programs(unit: Unit) -> list[Entry]:
                 pass
             case SessionEvent():
                 entries.append(_session(unit, index, probe, check=False))
+            case ProcFile():
+                entries.append(_session(unit, index, probe, check=True))
             case Timer(period) if period >= SLOW_TIMER_NS:
                 entries.append(_session(unit, index, probe, check=True))
             case Timer():
                 entries.append(_perf(unit, index, probe, "timer"))
             case Profile():
                 entries.append(_perf(unit, index, probe, "profile"))
+            case PerfEvent(counter=counter) if counter:
+                pass
             case PerfEvent():
                 entries.append(_perf(unit, index, probe, "perf"))
             case Tracepoint():
@@ -91,7 +97,14 @@ def emit_programs(unit: Unit) -> list[Entry]:
         if calls:
             entries.append(_system_calls(unit, edge, calls))
     entries += _processes(unit)
+    if any(counter_of(probe.attach) for probe in unit.module.probes):
+        entries.append(_accounting(unit))
     _check_all_served(unit, entries)
+    if unit.user_parts:
+        from pystap.backend.bpf.user_objects import emit_identify
+
+        identify = Entry(emit_identify(unit), _SYSCALL, "identify", (0,), sleepable=True)
+        entries.append(identify)
     return entries
 
 
@@ -126,12 +139,38 @@ def shared_function(
 
 
 def _session(unit: Unit, index: int, probe: Probe, *, check: bool) -> Entry:
+    if isinstance(probe.attach, ProcFile):
+        from pystap.backend.bpf.intrinsics.files import file_map
+
+        file_map(unit)  # the session uses it even if the handler does not
     function = shared_function(unit, "session", index, probe, check=check)
     return Entry(function, _SYSCALL, "session", (index,), index, sleepable=True)
 
 
+def _accounting(unit: Unit) -> Entry:
+    """The program that tells apart what counters count in each task."""
+    from pystap.backend.bpf.intrinsics.counters import counter_probes, emit_accounting
+
+    emit_accounting(unit, "accounting")
+    found = unit.facts.tracepoint("sched_switch").btf_id
+    return Entry(
+        "accounting", _TRACING, "tp_btf", tuple(counter_probes(unit)), -1, _TRACE_RAW_TP,
+        "sched_switch", found,
+    )  # fmt: skip
+
+
 def _perf(unit: Unit, index: int, probe: Probe, attach: str) -> Entry:
-    function = shared_function(unit, "perf", index, probe, check=True)
+    where = probe.attach
+    if isinstance(where, PerfEvent) and (where.path or where.target_only):
+        function = f"probe.{index}"
+        with unit.m.function(function, "i64", [("ptr", "event")]) as b:
+            check_running(unit, b)
+            _check_process(unit, b, where.path, target_only=where.target_only)
+            number = b.helper(PROBE_INDEX_CALL, "i64")
+            emit_handler(unit, b, "perf", b.args[0], probe, number, level_of(where))
+            b.ret(0)
+    else:
+        function = shared_function(unit, "perf", index, probe, check=True)
     return Entry(function, _PERF_EVENT, attach, (index,), index)
 
 
@@ -153,7 +192,8 @@ def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
     name = f"probe.{indexes[0]}"
     with unit.m.function(name, "i64", [("ptr", "event")]) as b:
         check_running(unit, b)
-        _check_process(unit, b, probe.attach)
+        where = probe.attach
+        _check_process(unit, b, where.program, where.pid, where.target_only)
         number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0])
         emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
         b.ret(0)
@@ -162,21 +202,23 @@ def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
     return uprobe_entry(unit, name, indexes)
 
 
-def _check_process(unit: Unit, b: FunctionBuilder, where: Uprobe) -> None:
+def _check_process(
+    unit: Unit, b: FunctionBuilder, program: str, pid: int = 0, target_only: bool = False
+) -> None:
     """Emit the end of the program unless the probe is about the current process.
 
     The kernel goes by memory, which a process may share with one it has just started.
     """
-    if where.program:
-        with b.if_(process_table.runs_program(unit, b, where.program).eq(0)):
+    if program:
+        with b.if_(process_table.runs_program(unit, b, program).eq(0)):
             b.ret(0)
-    if not (where.pid or where.target_only):
+    if not (pid or target_only):
         return
     tgid = b.helper(helpers.GET_CURRENT_PID_TGID, "i64") >> 32
-    if where.pid:
-        with b.if_(tgid.ne(where.pid)):
+    if pid:
+        with b.if_(tgid.ne(pid)):
             b.ret(0)
-    if where.target_only:
+    if target_only:
         with b.if_(process_table.belongs_to_target(unit, b, tgid).eq(0)):
             b.ret(0)
 

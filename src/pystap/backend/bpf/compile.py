@@ -71,6 +71,8 @@ def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifa
         module.limits.timing,
         module.limits.force_tty,
         module.limits.maxmemory,
+        module.limits.maxstringlen,
+        tuple(sorted(unit.user_parts)),
         tuple(unit.notes),
     )
     return artifact, misfit

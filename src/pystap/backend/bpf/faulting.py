@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from pystap.backend.bpf import helpers
 from pystap.backend.bpf.levels import SLOW_TIMER_NS
-from pystap.probes.attach import SessionEvent, Timer, Uprobe
+from pystap.probes.attach import ProcFile, SessionEvent, Timer, Uprobe
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _may_sleep(place: Attach) -> bool:
     """Whether the session or a uprobe runs a handler; the others run where nothing may wait."""
     if isinstance(place, Timer):
         return place.period_ns >= SLOW_TIMER_NS
-    return isinstance(place, (SessionEvent, Uprobe))
+    return isinstance(place, (SessionEvent, ProcFile, Uprobe))
 
 
 def read_memory(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pystap.backend.bpf.artifact import LEVEL_EVENT, LEVEL_IRQ, LEVEL_SESSION
-from pystap.probes.attach import Attach, PerfEvent, Profile, SessionEvent, Timer
+from pystap.probes.attach import Attach, PerfEvent, ProcFile, Profile, SessionEvent, Timer
 from pystap.typing import Final
 
 SLOW_TIMER_NS: Final = 10_000_000  # timers from here on are run by the session
@@ -11,7 +11,7 @@ SLOW_TIMER_NS: Final = 10_000_000  # timers from here on are run by the session
 
 def level_of(attach: Attach) -> int:
     """``LEVEL_SESSION``, ``LEVEL_IRQ`` or ``LEVEL_EVENT``."""
-    if isinstance(attach, SessionEvent):
+    if isinstance(attach, (SessionEvent, ProcFile)):
         return LEVEL_SESSION
     if isinstance(attach, Timer):
         return LEVEL_SESSION if attach.period_ns >= SLOW_TIMER_NS else LEVEL_IRQ

@@ -53,6 +53,7 @@ class State:
         self.errors = 0
         self.suppressed = 0
         self.skipped = 0
+        self.file_text = ""  # what a file's handler was handed, or makes
         self.tokenizers: dict[int, Tokenizer] = {}  # by cpu
         self.globals: dict[int, Any] = {g.index: initial(g) for g in module.globals}
 

@@ -19,6 +19,8 @@ _STRINGS: Final[dict[str, Any]] = {}
 
 # Where an intrinsic is; any other is in one of the small files.
 _TOPICS: Final = {
+    "counters": "perf_counter",
+    "files": "file_text file_set file_append",
     "stack": "stack_frame kernel_symbol kernel_symbol_data",
     "syscalls": "syscall_name syscall_argstr syscall_retstr",
     "tables": "table_str table_num flags_str",
@@ -28,6 +30,8 @@ _TOPICS: Final = {
     "kernel_buffer_quoted user_buffer_quoted",
     "text_replace": "str_replace",
     "text_search": "strlen substr stringat isinstr strpos",
+    "user_stack": "user_frames user_frames_from user_frame user_place user_number user_text "
+    "user_inlined",
     "tokenizing": "tokenize tokenize_next",
 }
 _SMALL: Final = ("addresses", "clocks", "effects", "probe", "task")

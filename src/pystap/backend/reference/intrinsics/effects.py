@@ -39,8 +39,21 @@ def _raise_signal(context: Context, _op: Intrinsic, number: int) -> int:
     return 0
 
 
+def _file_set(context: Context, _op: Intrinsic, text: str) -> str:
+    context.state.file_text = text
+    return text
+
+
+def _file_append(context: Context, _op: Intrinsic, text: str) -> str:
+    context.state.file_text += text
+    return text
+
+
 IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     "error": _error,
+    "file_text": lambda context, _op: context.state.file_text,
+    "file_set": _file_set,
+    "file_append": _file_append,
     "warn": _warn,
     "exit": _exit,
     "abort": _abort,

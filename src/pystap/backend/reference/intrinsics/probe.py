@@ -28,6 +28,7 @@ IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     "returnval": lambda context, _op: context.event.retval,
     "funcarg": _event("funcarg"),
     "reg": _event("reg"),
+    "perf_counter": lambda _context, _op: 0,  # nothing counts here
     "target": lambda context, _op: context.state.environment.target,
     "stp_pid": lambda context, _op: context.state.environment.stp_pid,
     "module_name": lambda context, _op: context.state.environment.module_name,
