@@ -13,6 +13,7 @@ COMMANDS = {
     "stap": "pystap.cli.main",
     "staprun": "pystap.staprun.main",
     "stap-merge": "pystap.staprun.merge",
+    "stap-prep": "pystap.prep.main",
     "dtrace": "pystap.dtrace.main",
 }
 LAUNCHER = """\

@@ -119,14 +119,15 @@ class KernelConfig:
         return value
 
 
-def kernel_config(release: str = "") -> KernelConfig | None:
+def kernel_config(release: str = "", root: str = "") -> KernelConfig | None:
     """The configuration of kernel ``release``, by default of the running one; None if not found.
 
-    ``/proc/config.gz`` is asked first, for the running kernel only.
+    ``/proc/config.gz`` is asked first, for the running kernel only.  With ``root`` only files
+    below that directory are looked at.
     """
     running = os.uname().release
     release = release or running
-    if release == running:
+    if release == running and not root:
         try:
             with open("/proc/config.gz", "rb") as file:
                 import zlib
@@ -135,9 +136,9 @@ def kernel_config(release: str = "") -> KernelConfig | None:
         except FileNotFoundError:
             pass  # built without CONFIG_IKCONFIG_PROC: look for a file
     for path in (
-        f"/boot/config-{release}",
-        f"/lib/modules/{release}/config",
-        f"/lib/modules/{release}/build/.config",
+        f"{root}/boot/config-{release}",
+        f"{root}/lib/modules/{release}/config",
+        f"{root}/lib/modules/{release}/build/.config",
     ):
         if os.path.exists(path):
             with open(path, "rb") as file:

@@ -77,17 +77,17 @@ class Privilege:
         return [] if self.has(CAP_SYS_MODULE) else [CAP_SYS_MODULE]
 
 
-def read_privilege() -> Privilege:
-    """The facts about this process, now."""
+def read_privilege(root: str = "") -> Privilege:
+    """The facts about this process, now; about the kernel, by the files below ``root``."""
     found = Privilege()
     status = _status()
     found.capabilities = capability_set(int(status.get("CapEff", "0"), 16))
     found.seccomp = status.get("Seccomp", "0") != "0"
     found.own_user_namespace = not _initial_user_namespace()
-    found.lockdown = _lockdown()
-    found.unprivileged_bpf_disabled = _setting("unprivileged_bpf_disabled")
-    found.perf_event_paranoid = _setting("perf_event_paranoid")
-    found.kptr_restrict = _setting("kptr_restrict")
+    found.lockdown = _lockdown(root)
+    found.unprivileged_bpf_disabled = _setting("unprivileged_bpf_disabled", root)
+    found.perf_event_paranoid = _setting("perf_event_paranoid", root)
+    found.kptr_restrict = _setting("kptr_restrict", root)
     return found
 
 
@@ -110,19 +110,19 @@ def _initial_user_namespace() -> bool:
         return True
 
 
-def _lockdown() -> str | None:
+def _lockdown(root: str) -> str | None:
     """``none [integrity] confidentiality``: the one in brackets."""
     try:
-        with open(_LOCKDOWN, encoding="ascii") as file:
+        with open(root + _LOCKDOWN, encoding="ascii") as file:
             text = file.read()
     except OSError:
         return None
     return text[text.find("[") + 1 : text.find("]")]
 
 
-def _setting(name: str) -> int | None:
+def _setting(name: str, root: str) -> int | None:
     try:
-        with open(f"/proc/sys/kernel/{name}", encoding="ascii") as file:
+        with open(f"{root}/proc/sys/kernel/{name}", encoding="ascii") as file:
             return int(file.read())
     except OSError:
         return None
