@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import inprocess
 from stap import Done
@@ -44,9 +44,10 @@ _TOLD = ("btf", "notes")  # in /sys/kernel
 @dataclass(frozen=True, init=False)
 class Module:
     """A module by the words of the command line that make it: ``stap --runtime=kernel -p4`` and
-    these."""
+    these.  Other kinds name another ``maker``: a module whose function ``build`` makes them."""
 
     words: tuple[str, ...]
+    maker: ClassVar[str] = "lab.modules"
 
     def __init__(self, *words: str) -> None:
         object.__setattr__(self, "words", words)
@@ -54,7 +55,11 @@ class Module:
     @property
     def key(self) -> str:
         """A name for it in files."""
-        return sha256(repr(self.words).encode()).hexdigest()[:20]
+        return _key(self.maker, self.words)
+
+
+def _key(maker: str, words: Iterable[str]) -> str:
+    return sha256(repr((maker, tuple(words))).encode()).hexdigest()[:20]
 
 
 class BuildFailed(Exception):  # noqa: N818
@@ -69,8 +74,21 @@ class Modules:
         self._shared = shared
         self._own = own
 
+    def ask(self, modules: Iterable[Module]) -> None:
+        """Have modules built that will be wanted."""
+        ask(self._shared, modules)
+
     def build(self, module: Module) -> Path:
         """The file of a module, waited for.  Raises :class:`BuildFailed`."""
+        directory = self.directory(module)
+        return directory / str(json.loads((directory / "answer").read_text())["name"])
+
+    def directory(self, module: Module) -> Path:
+        """Where the files are that a module's maker made, waited for.  Raises
+        :class:`BuildFailed`."""
+        own = self._own / module.key
+        if own.exists():
+            return own
         at = self._shared / BUILT / module.key
         if not at.exists():
             ask(self._shared, [module])
@@ -82,10 +100,7 @@ class Modules:
         answer = json.loads((at / "answer").read_text())
         if answer["status"]:
             raise BuildFailed(answer["err"])
-        own = self._own / module.key / str(answer["name"])
-        if not own.exists():
-            own.parent.mkdir(exist_ok=True)
-            shutil.copy(at / answer["name"], own)
+        shutil.copytree(at, own)
         return own
 
     def run(self, module: Module, *words: str, timeout: float = 120) -> Done:
@@ -115,7 +130,7 @@ def ask(directory: Path, modules: Iterable[Module]) -> None:
     folder.mkdir(exist_ok=True)
     for number, module in enumerate(modules):
         name = f"{time.time_ns()}.{number:06}"
-        (folder / f".{name}").write_text(json.dumps(module.words))
+        (folder / f".{name}").write_text(json.dumps([module.maker, module.words]))
         (folder / f".{name}").rename(folder / name)
 
 
@@ -157,20 +172,20 @@ def serve_all(directory: Path, kernel: kernels.Kernel) -> None:
             for name in names:
                 if name not in seen and not name.startswith("."):
                     seen.add(name)
-                    words = json.loads((folder / name).read_text())
-                    pool.submit(_serve_one, directory, kernel, Module(*words))
+                    maker, words = json.loads((folder / name).read_text())
+                    pool.submit(_serve_one, directory, kernel, maker, words)
             time.sleep(_POLL)
 
 
-def _serve_one(directory: Path, kernel: kernels.Kernel, module: Module) -> None:
+def _serve_one(directory: Path, kernel: kernels.Kernel, maker: str, words: list[str]) -> None:
     """Build a module and put it where the machine looks for it."""
-    to = directory / BUILT / module.key
+    to = directory / BUILT / _key(maker, words)
     if to.exists():
         return
     work = Path(f"{to}.{time.time_ns()}")
     work.mkdir(parents=True)
     try:
-        done = build(kernel, module, work)
+        done = _imported(maker).build(kernel, words, work)
     except Exception:
         done = {"status": 1, "err": traceback.format_exc()}
     (work / "answer").write_text(json.dumps(done))
@@ -180,9 +195,9 @@ def _serve_one(directory: Path, kernel: kernels.Kernel, module: Module) -> None:
         shutil.rmtree(work)
 
 
-def build(kernel: kernels.Kernel, module: Module, work: Path) -> dict[str, object]:
+def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, object]:
     """Build a module into a directory: its name there, or what was said instead."""
-    words = ["--runtime=kernel", "-p4", "-r", str(kernel.build), *module.words]
+    words = ["--runtime=kernel", "-p4", "-r", str(kernel.build), *words]
     command = _imported("pystap.cli.main").main
     done = inprocess.Run(*words, directory=work, command=command).end(_SECONDS)
     if done.status:

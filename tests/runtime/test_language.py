@@ -19,7 +19,8 @@ import inprocess
 import stap
 from datadriven import Case, assert_case, load_cases
 
-CASES = load_cases(Path(__file__).parent / "data")
+DATA = Path(__file__).parent / "data"
+CASES = load_cases(DATA)
 RUNS = [
     pytest.param(case, runtime, id=f"{case}-{runtime}")
     for case in CASES
@@ -86,7 +87,7 @@ def test_language(runs: Runs, case: Case, runtime: str) -> None:
         done = stap.stap(*words_of(case, runtime), timeout=TIMEOUT)
     else:
         done = runs.take(case, runtime)
-    assert_case(case, _marked(done.out))
+    assert_case(case, marked(done.out))
     assert_case(case, done.err, "err")
     assert done.status == int(case.get("status", "0"))
 
@@ -99,5 +100,5 @@ def words_of(case: Case, runtime: str) -> list[str]:
     return [os.fsdecode(word.encode("latin-1")) for word in words]
 
 
-def _marked(out: str) -> str:
+def marked(out: str) -> str:
     return out + NO_NEWLINE if out and not out.endswith("\n") else out
