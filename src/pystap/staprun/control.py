@@ -10,6 +10,7 @@ STARTING, RUNNING, STOPPING, FAILED = range(4)  # phases, as in the module's ses
 _PROC: Final = "/proc"
 _PREFIX: Final = "pystap_"
 _SIZE: Final = 1 << 16
+_PLACE: Final = "place"  # before the number of a function whose address is wanted
 
 
 class Status(NamedTuple):
@@ -50,10 +51,28 @@ class Control:
         """Give the module an order."""
         os.write(self._fd, word.encode())
 
+    def find_functions(self) -> None:
+        """Tell the module where functions are that share their name with others."""
+        wanted = [(key, text) for key, text in self._rows().items() if key.startswith(_PLACE)]
+        if not wanted:
+            return
+        from pystap.debuginfo.functions import FunctionTable, KernelFunction
+
+        table = FunctionTable()
+        for key, text in wanted:
+            symbol, _, instance = text.rpartition(" ")
+            module, _, name = symbol.rpartition(":")
+            address = table.address(KernelFunction(name, module, int(instance)))
+            if address:
+                self.tell(f"place {key.removeprefix(_PLACE)} {address:x}")
+
+    def _rows(self) -> dict[str, str]:
+        text = os.pread(self._fd, _SIZE, 0).decode("latin-1")
+        return dict(line.partition(" ")[::2] for line in text.splitlines())
+
     def status(self) -> Status:
         """How the session stands."""
-        text = os.pread(self._fd, _SIZE, 0).decode("latin-1")
-        rows = dict(line.partition(" ")[::2] for line in text.splitlines())
+        rows = self._rows()
         failed = rows.pop("failed")
         numbers = {name: int(rows[name]) for name in Status._fields[:-1]}
         return Status(**numbers, failed=failed)

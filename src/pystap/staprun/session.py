@@ -127,6 +127,9 @@ class Session:
         control.tell(f"pid {os.getpid()}")
         control.tell(f"west {-now.tm_gmtoff}")
         control.tell(f"zone {now.tm_zone}")
+        if self._command is not None:
+            control.tell("held 1")
+        control.find_functions()
         try:
             control.tell("start")
         except OSError as error:

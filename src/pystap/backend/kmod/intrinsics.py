@@ -30,7 +30,7 @@ _LONGS: Final = {
     "reg": "stap_event_register(c, {0})",
     "stack_frame": "stap_stack_frame(c, {0})",
     "target": "stap_session_target()",
-    "in_target": "stap_here_in_target()",
+    "in_target": "stap_here_in_target(c)",
     "stp_pid": "stap_session_pid()",
     "ktime_get_ns": "stap_clock_monotonic()",
     "ktime_get_boot_ns": "stap_clock_boot()",

@@ -13,7 +13,7 @@ from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
 from pystap.ir.types import LocalVar, Ty
 from pystap.ir.walk import walk_body
-from pystap.probes.attach import SessionEvent, is_return, kind_of
+from pystap.probes.attach import SessionEvent, Uprobe, is_return, kind_of
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -195,6 +195,11 @@ def _probes(unit: Unit) -> list[str]:
     return [f"static const struct stap_probe {unit.prefix}probes[] = {{", *rows, "};"]
 
 
+def _sleepers(module: Module) -> int:
+    """Contexts for each CPU that wait for memory, beside the one that never does."""
+    return 2 if any(isinstance(p.attach, Uprobe) for p in module.probes) else 0
+
+
 def _arena_size(unit: Unit) -> str:
     """Memory for the variables of all that can run at once."""
     frames = " + ".join(f"sizeof(struct {name}) + 8" for name in unit.frames) or "8"
@@ -225,7 +230,10 @@ def _session(unit: Unit, attached: bool) -> list[str]:
         indexes = ", ".join(str(i) for _, i in found) or "0"
         lines.append(f"static const u16 {name}{kind}_probes[] = {{ {indexes} }};")
         lists.append(f"{{ {name}{kind}_probes, {len(found)} }}")
-    starts = [f"\t.start = {name}attach,", f"\t.stop = {name}detach,"]
+    starts = [
+        f"\t.start = {name}attach,", f"\t.stop = {name}detach,",
+        f"\t.functions = {name}function_tables,", f"\t.sleepers = {_sleepers(module)},",
+    ]  # fmt: skip
     return [
         *lines, f"static const struct stap_script {name}the_script = {{",
         f"\t.probes = {name}probes,", f"\t.positions = {name}positions,",

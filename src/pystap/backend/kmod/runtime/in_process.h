@@ -18,6 +18,16 @@ static struct stap_context *stap_context_here(void)
 	return &stap_the_context;
 }
 
+static struct stap_context *stap_context_sleeper(void)
+{
+	return NULL;
+}
+
+static bool stap_may_wait(bool may)
+{
+	return false;
+}
+
 static void stap_transport_message(enum stap_message kind, const char *text, size_t size, bool more)
 {
 	static const char *const before[] = { "", "ERROR: ", "WARNING: ", "COMMAND: " };

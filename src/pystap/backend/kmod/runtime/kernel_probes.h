@@ -3,7 +3,6 @@
 #define PYSTAP_KERNEL_PROBES_H
 
 #include <linux/hrtimer.h>
-#include <linux/kprobes.h>
 #include <linux/perf_event.h>
 #include <linux/tracepoint.h>
 
@@ -17,6 +16,18 @@ static int stap_probe_failed(int index, int reason)
 	stap_failed_probe = stap_script->probes[index].point;
 	stap_failed_reason = reason;
 	return reason;
+}
+
+/* A place that the kernel refuses: the others are probed without it. */
+static void __maybe_unused stap_probe_left_out(int index, int reason)
+{
+	char text[512];
+	int size = snprintf(text, sizeof(text),
+			    "probe %s registration error [man warning::pass5] (rc %d)",
+			    stap_script->probes[index].point, reason);
+
+	stap_transport_message(STAP_MESSAGE_WARNING, text, min_t(int, size, sizeof(text) - 1),
+			       false);
 }
 
 /* ---- timers ---- */
@@ -204,204 +215,18 @@ static void stap_tracepoints_stop(struct stap_tracepoint_probe *tps, int count)
 
 /* ---- system calls: two tracepoints for all of them ---- */
 
-struct stap_syscall_probe {
-	int probe;
-	int number; /* -1: every call */
-};
-
-static void stap_syscalls_entered(const struct stap_syscall_probe *entries, int count, struct pt_regs *regs,
-			     long number)
+static void __maybe_unused stap_syscall_event(struct stap_event *event, u64 *args,
+					      struct pt_regs *regs, long number, long result)
 {
-	u64 args[6] = { regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9 };
-	struct stap_event event = {
-		.args = args, .regs = regs, .number = number, .has_stack = true,
+	args[0] = regs->di;
+	args[1] = regs->si;
+	args[2] = regs->dx;
+	args[3] = regs->r10;
+	args[4] = regs->r8;
+	args[5] = regs->r9;
+	*event = (struct stap_event){
+		.args = args, .regs = regs, .number = number, .result = result, .has_stack = true,
 	};
-	int i;
-
-	for (i = 0; i < count; i++)
-		if (entries[i].number == number || entries[i].number < 0)
-			stap_probe_hit(entries[i].probe, &event);
-}
-
-static void stap_syscalls_left(const struct stap_syscall_probe *exits, int count, struct pt_regs *regs,
-			  long result)
-{
-	u64 args[6] = { regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9 };
-	long number = regs->orig_ax;
-	struct stap_event event = {
-		.args = args, .regs = regs, .number = number, .result = result,
-		.has_stack = true,
-	};
-	int i;
-
-	for (i = 0; i < count; i++)
-		if (exits[i].number == number || exits[i].number < 0)
-			stap_probe_hit(exits[i].probe, &event);
-}
-
-/* ---- functions of the kernel ---- */
-
-struct stap_function_probe {
-	int probe;
-	const char *symbol; /* NULL: address */
-	u64 address;
-	u32 offset;
-	int maxactive;
-	struct kprobe entry;
-	struct kretprobe exit;
-	u64 shown; /* where the function begins, or the instruction inside of it is */
-	bool started;
-};
-
-/* Where the place of a kprobe is for a script: not behind the instruction that marks entries. */
-static u64 stap_function_place(const struct stap_function_probe *f)
-{
-	u64 address = (u64)f->entry.addr;
-	u32 before;
-
-	if (f->offset || copy_from_kernel_nofault(&before, (void *)(address - 4), 4))
-		return address;
-	/* endbr64, and what kernels put there when nothing needs it */
-	if (before == 0xfa1e0ff3 || before == 0x001f0f66 || before == 0xd6401f0f)
-		return address - 4;
-	return address;
-}
-
-static int stap_function_entered(struct kprobe *k, struct pt_regs *regs)
-{
-	struct stap_function_probe *f = container_of(k, struct stap_function_probe, entry);
-	struct stap_event event = { .regs = regs, .address = f->shown };
-
-	stap_probe_hit(f->probe, &event);
-	return 0;
-}
-
-static int stap_function_left(struct kretprobe_instance *instance, struct pt_regs *regs)
-{
-	struct stap_function_probe *f =
-		container_of(get_kretprobe(instance), struct stap_function_probe, exit);
-	struct stap_event event = { .regs = regs, .result = regs_return_value(regs) };
-
-	stap_probe_hit(f->probe, &event);
-	return 0;
-}
-
-static int stap_functions_start(struct stap_function_probe *functions, int count, bool returns)
-{
-	int i, error;
-
-	for (i = 0; i < count; i++) {
-		struct stap_function_probe *f = &functions[i];
-		struct kprobe *k = returns ? &f->exit.kp : &f->entry;
-
-		if (f->symbol)
-			k->symbol_name = f->symbol;
-		else
-			k->addr = (void *)f->address;
-		k->offset = f->offset;
-		if (returns) {
-			f->exit.handler = stap_function_left;
-			f->exit.maxactive = f->maxactive ? f->maxactive :
-						max_t(int, 15, 6 * num_possible_cpus());
-			error = register_kretprobe(&f->exit);
-		} else {
-			k->pre_handler = stap_function_entered;
-			error = register_kprobe(k);
-			f->shown = stap_function_place(f);
-		}
-		if (error)
-			return stap_probe_failed(f->probe, error);
-		f->started = true;
-	}
-	return 0;
-}
-
-/* How many hits the kernel could not give to a handler. */
-static u64 stap_functions_stop(struct stap_function_probe *functions, int count, bool returns)
-{
-	u64 missed = 0;
-	int i;
-
-	for (i = 0; i < count; i++) {
-		struct stap_function_probe *f = &functions[i];
-
-		if (!f->started)
-			continue;
-		f->started = false;
-		if (returns) {
-			unregister_kretprobe(&f->exit);
-			missed += f->exit.nmissed + f->exit.kp.nmissed;
-		} else {
-			unregister_kprobe(&f->entry);
-			missed += f->entry.nmissed;
-		}
-	}
-	return missed;
-}
-
-/* ---- registers ---- */
-
-static s64 __maybe_unused stap_event_address(struct stap_context *c)
-{
-	if (c->event->address)
-		return c->event->address;
-	return c->event->regs ? instruction_pointer(c->event->regs) : 0;
-}
-
-static s64 __maybe_unused stap_event_user_mode(struct stap_context *c)
-{
-	return c->event->regs && user_mode(c->event->regs);
-}
-
-static s64 __maybe_unused stap_event_argument(struct stap_context *c, s64 index)
-{
-	struct pt_regs *regs = c->event->regs;
-	s64 value = 0;
-
-	if (!regs)
-		return 0;
-	switch (index) {
-	case 0: return regs->di;
-	case 1: return regs->si;
-	case 2: return regs->dx;
-	case 3: return regs->cx;
-	case 4: return regs->r8;
-	case 5: return regs->r9;
-	}
-	stap_memory_read(&value, regs->sp + 8 * (index - 5), 8, user_mode(regs));
-	return value;
-}
-
-/* By DWARF number. */
-static s64 __maybe_unused stap_event_register(struct stap_context *c, s64 index)
-{
-	struct pt_regs *regs = c->event->regs;
-
-	if (!regs)
-		return 0;
-	switch (index) {
-	case 0: return regs->ax;
-	case 1: return regs->dx;
-	case 2: return regs->cx;
-	case 3: return regs->bx;
-	case 4: return regs->si;
-	case 5: return regs->di;
-	case 6: return regs->bp;
-	case 7: return regs->sp;
-	case 8: return regs->r8;
-	case 9: return regs->r9;
-	case 10: return regs->r10;
-	case 11: return regs->r11;
-	case 12: return regs->r12;
-	case 13: return regs->r13;
-	case 14: return regs->r14;
-	case 15: return regs->r15;
-	case 16: return stap_event_address(c);
-	case 49: return regs->flags;
-	case 51: return regs->cs & 0xffff;
-	case 52: return regs->ss & 0xffff;
-	}
-	return 0;
 }
 
 #endif

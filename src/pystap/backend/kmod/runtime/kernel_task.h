@@ -12,6 +12,7 @@
 #include "session.h"
 
 static int stap_target_pid;
+static int stap_target_held; /* the target is a command that has yet to begin */
 static int stap_stp_pid;
 static int stap_zone_west;
 static char stap_zone_name[64] = "UTC";
@@ -46,19 +47,48 @@ static s64 __maybe_unused stap_here_cgroup(void)
 	return found;
 }
 
-/* Whether the current task is target() or comes from it. */
-static s64 __maybe_unused stap_here_in_target(void)
-{
-	struct task_struct *task;
-	s64 found = 0;
+/* What is known of processes by number, when somebody asks; more bits are those of
+ * kernel_processes.h. */
+enum {
+	STAP_PROCESS_KNOWN = 1,
+	STAP_PROCESS_TARGET = 2, /* is target() or comes from it */
+	STAP_PROCESS_HELD = 4, /* the command of -c before it runs: still the session's program */
+	STAP_PROCESS_OTHERS = 8,
+};
 
-	if (!stap_target_pid)
-		return 0;
-	rcu_read_lock();
-	for (task = current; task->pid > 1 && !found; task = rcu_dereference(task->real_parent))
-		found = task->tgid == stap_target_pid;
-	rcu_read_unlock();
-	return found;
+static u16 *stap_process_states;
+
+static bool stap_in_target(pid_t tgid)
+{
+	u16 state = stap_process_states ? READ_ONCE(stap_process_states[tgid]) : 0;
+
+	return (state & (STAP_PROCESS_TARGET | STAP_PROCESS_HELD)) == STAP_PROCESS_TARGET;
+}
+
+static s64 __maybe_unused stap_here_in_target(struct stap_context *c)
+{
+	return stap_in_target(stap_here_task(c)->tgid);
+}
+
+/* Whether the handler that runs on a CPU may wait for memory that is not there. */
+static DEFINE_PER_CPU(bool, stap_waits);
+
+static bool stap_may_wait(bool may)
+{
+	return this_cpu_xchg(stap_waits, may);
+}
+
+/* Let the kernel bring the memory in.  Other handlers run on this CPU meanwhile. */
+static noinline bool stap_memory_await(void *to, u64 from, size_t size)
+{
+	bool done;
+
+	stap_may_wait(false);
+	preempt_enable();
+	done = !copy_from_user(to, (const void __user *)from, size);
+	preempt_disable();
+	stap_may_wait(true);
+	return done;
 }
 
 static s64 __maybe_unused stap_session_target(void) { return stap_target_pid; }
@@ -90,9 +120,11 @@ static s64 __maybe_unused stap_raise_signal(s64 number)
 
 static bool stap_memory_read(void *to, u64 from, size_t size, bool user)
 {
-	if (user)
-		return !copy_from_user_nofault(to, (const void __user *)from, size);
-	return !copy_from_kernel_nofault(to, (const void *)from, size);
+	if (!user)
+		return !copy_from_kernel_nofault(to, (const void *)from, size);
+	if (likely(!copy_from_user_nofault(to, (const void __user *)from, size)))
+		return true;
+	return this_cpu_read(stap_waits) && stap_memory_await(to, from, size);
 }
 
 #endif

@@ -3,9 +3,12 @@
 #define PYSTAP_MODULE_H
 
 #include "transport.h"
-#include "kernel_probes.h"
+#include "kernel_functions.h"
+#include "kernel_arguments.h"
 
 static struct stap_context *stap_contexts[NR_CPUS];
+static struct stap_context **stap_sleepers; /* contexts that may wait for memory */
+static int stap_sleeper_count;
 static DEFINE_MUTEX(stap_control_mutex);
 static bool stap_probes_started;
 static bool stap_session_over;
@@ -21,27 +24,65 @@ static struct stap_context *stap_context_here(void)
 	return stap_contexts[raw_smp_processor_id()];
 }
 
+static struct stap_context *stap_context_sleeper(void)
+{
+	int i;
+
+	for (i = 0; i < stap_sleeper_count; i++)
+		if (!atomic_cmpxchg(&stap_sleepers[i]->busy, 0, 1))
+			return stap_sleepers[i];
+	return NULL;
+}
+
+static void stap_context_put(struct stap_context *c)
+{
+	if (!c)
+		return;
+	stap_context_destroy(c);
+	vfree(c);
+}
+
+static struct stap_context *stap_context_get(void)
+{
+	struct stap_context *c = vzalloc(sizeof(*c));
+
+	if (c && stap_context_create(c)) {
+		stap_context_put(c);
+		return NULL;
+	}
+	return c;
+}
+
 static void stap_contexts_destroy(void)
 {
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
-		if (!stap_contexts[cpu])
-			continue;
-		stap_context_destroy(stap_contexts[cpu]);
-		vfree(stap_contexts[cpu]);
+		stap_context_put(stap_contexts[cpu]);
 		stap_contexts[cpu] = NULL;
 	}
+	while (stap_sleeper_count)
+		stap_context_put(stap_sleepers[--stap_sleeper_count]);
+	kfree(stap_sleepers);
 }
 
 static int stap_contexts_create(void)
 {
-	int cpu;
+	int cpu, wanted = stap_script->sleepers * num_possible_cpus();
 
 	for_each_possible_cpu(cpu) {
-		stap_contexts[cpu] = vzalloc(sizeof(struct stap_context));
-		if (!stap_contexts[cpu] || stap_context_create(stap_contexts[cpu]))
+		stap_contexts[cpu] = stap_context_get();
+		if (!stap_contexts[cpu])
 			return -ENOMEM;
+	}
+	stap_sleepers = kcalloc(wanted + 1, sizeof(*stap_sleepers), GFP_KERNEL);
+	if (!stap_sleepers)
+		return -ENOMEM;
+	while (stap_sleeper_count < wanted) {
+		stap_sleepers[stap_sleeper_count] = stap_context_get();
+		if (!stap_sleepers[stap_sleeper_count])
+			return -ENOMEM;
+		stap_sleeper_count++;
 	}
 	return 0;
 }
@@ -90,7 +131,7 @@ static void stap_session_stop(void)
 	preempt_enable();
 }
 
-/* One word of the session's process: "attach", "detach", "target N", "pid N", "west N",
+/* One word of the session's process: "attach", "detach", "target N", "held N", "pid N", "west N",
  * "zone NAME", "start", "stop". */
 static ssize_t stap_control_write(struct file *file, const char __user *from, size_t size, loff_t *at)
 {
@@ -115,7 +156,9 @@ static ssize_t stap_control_write(struct file *file, const char __user *from, si
 		strscpy(stap_zone_name, word + 5, sizeof(stap_zone_name));
 	else if (sscanf(word, "target %d", &stap_target_pid) != 1 &&
 		 sscanf(word, "pid %d", &stap_stp_pid) != 1 &&
-		 sscanf(word, "west %d", &stap_zone_west) != 1)
+		 sscanf(word, "held %d", &stap_target_held) != 1 &&
+		 sscanf(word, "west %d", &stap_zone_west) != 1 &&
+		 !stap_function_told(stap_script->functions, word))
 		error = -EINVAL;
 	mutex_unlock(&stap_control_mutex);
 	return error ? error : size;
@@ -131,6 +174,7 @@ static int stap_control_show(struct seq_file *file, void *data)
 	seq_printf(file, "lost %lld\n", atomic64_read(&stap_records_lost));
 	seq_printf(file, "overwritten %lld\n", atomic64_read(&stap_records_overwritten));
 	seq_printf(file, "missed %llu\n", stap_probes_missed);
+	stap_functions_ask(file, stap_script->functions);
 	seq_printf(file, "reason %d\n", stap_failed_reason);
 	seq_printf(file, "attached %d\n", stap_attached);
 	seq_printf(file, "megabytes %u\n", stap_ring_size >> 20);
@@ -170,6 +214,7 @@ static void stap_module_undo(void)
 	stap_transport_destroy();
 	stap_script->destroy();
 	stap_contexts_destroy();
+	vfree(stap_process_states);
 }
 
 static int __init stap_module_begin(void)

@@ -31,6 +31,8 @@ struct stap_script {
 	u32 order_size; /* elements that all loops together can go over */
 	int (*create)(void);
 	void (*destroy)(void);
+	const struct stap_function_table *functions;
+	u32 sleepers; /* for each CPU: contexts that may wait for memory */
 	int (*start)(void); /* all other probes */
 	void (*stop)(void);
 };
@@ -45,6 +47,8 @@ static atomic_t stap_session_skipped = ATOMIC_INIT(0);
 
 static void stap_transport_message(enum stap_message kind, const char *text, size_t size, bool more);
 static struct stap_context *stap_context_here(void);
+static struct stap_context *stap_context_sleeper(void); /* taken; NULL: there is none */
+static bool stap_may_wait(bool may); /* whether reads wait for memory from now on; if they did */
 
 static void stap_output_flush(struct stap_context *c, bool more)
 {
@@ -127,9 +131,12 @@ static void stap_count_skip(void)
 /* One hit of a probe. */
 static void stap_probe_run(int index, const struct stap_event *event)
 {
-	struct stap_context *c = stap_context_here();
+	struct stap_context *c = event->may_fault ? stap_context_sleeper() : NULL;
+	bool sleeps = c, slept;
 
-	if (atomic_cmpxchg(&c->busy, 0, 1)) {
+	if (!c)
+		c = stap_context_here();
+	if (!sleeps && atomic_cmpxchg(&c->busy, 0, 1)) {
 		stap_count_skip();
 		return;
 	}
@@ -143,6 +150,7 @@ static void stap_probe_run(int index, const struct stap_event *event)
 	c->more = false;
 	c->match.state = 0;
 	c->stack_count = -1;
+	slept = stap_may_wait(sleeps);
 	if (!stap_script->probes[index].condition || stap_script->probes[index].condition(c))
 		stap_script->probes[index].handler(c);
 	if (c->out.at != c->output || c->more)
@@ -151,6 +159,7 @@ static void stap_probe_run(int index, const struct stap_event *event)
 		stap_report_fault(c);
 	else if (c->ending == STAP_SKIPPED)
 		stap_count_skip();
+	stap_may_wait(slept);
 	atomic_set(&c->busy, 0);
 }
 

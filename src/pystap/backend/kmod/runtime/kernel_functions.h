@@ -1,0 +1,175 @@
+/* Functions of the kernel: kprobes and kretprobes. */
+#ifndef PYSTAP_KERNEL_FUNCTIONS_H
+#define PYSTAP_KERNEL_FUNCTIONS_H
+
+#include <linux/kprobes.h>
+
+#include "kernel_probes.h"
+
+struct stap_function_probe {
+	int probe;
+	const char *symbol;
+	u64 address; /* 0: the symbol tells */
+	int instance; /* of several functions of the name: the session's process finds the address */
+	u32 offset;
+	int maxactive;
+	struct kprobe entry;
+	struct kretprobe exit;
+	u64 shown; /* where the function begins, or the instruction inside of it is */
+	bool started;
+};
+
+struct stap_function_table {
+	struct stap_function_probe *probes; /* NULL: behind the last table */
+	u32 count;
+};
+
+/* Where the place of a kprobe is for a script: not behind the instruction that marks entries. */
+static u64 stap_function_place(const struct stap_function_probe *f)
+{
+	u64 address = (u64)f->entry.addr;
+	u32 before;
+
+	if (f->offset || copy_from_kernel_nofault(&before, (void *)(address - 4), 4))
+		return address;
+	/* endbr64, and what kernels put there when nothing needs it */
+	if (before == 0xfa1e0ff3 || before == 0x001f0f66 || before == 0xd6401f0f)
+		return address - 4;
+	return address;
+}
+
+static int stap_function_entered(struct kprobe *k, struct pt_regs *regs)
+{
+	struct stap_function_probe *f = container_of(k, struct stap_function_probe, entry);
+	struct stap_event event = { .regs = regs, .address = f->shown };
+
+	stap_probe_hit(f->probe, &event);
+	return 0;
+}
+
+static int stap_function_left(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct stap_function_probe *f =
+		container_of(get_kretprobe(instance), struct stap_function_probe, exit);
+	struct stap_event event = { .regs = regs, .result = regs_return_value(regs) };
+
+	stap_probe_hit(f->probe, &event);
+	return 0;
+}
+
+static int stap_function_start(struct stap_function_probe *f, bool returns)
+{
+	struct kprobe *k = returns ? &f->exit.kp : &f->entry;
+	int error;
+
+	if (f->address)
+		k->addr = (void *)f->address;
+	else if (f->instance >= 0)
+		return -ENOENT; /* nobody found it */
+	else
+		k->symbol_name = f->symbol;
+	k->offset = f->offset;
+	if (returns) {
+		f->exit.handler = stap_function_left;
+		f->exit.maxactive = f->maxactive ? f->maxactive :
+					max_t(int, 15, 6 * num_possible_cpus());
+		return register_kretprobe(&f->exit);
+	}
+	k->pre_handler = stap_function_entered;
+	error = register_kprobe(k);
+	f->shown = stap_function_place(f);
+	return error;
+}
+
+/* A function that cannot be probed is left out, and said so. */
+static int __maybe_unused stap_functions_start(struct stap_function_probe *functions, int count,
+					       bool returns)
+{
+	int i, error;
+
+	for (i = 0; i < count; i++) {
+		error = stap_function_start(&functions[i], returns);
+		if (error)
+			stap_probe_left_out(functions[i].probe, error);
+		functions[i].started = !error;
+	}
+	return 0;
+}
+
+/* All at once, for each time the kernel waits for whoever runs there; false without memory. */
+static bool stap_functions_remove(struct stap_function_probe *functions, int count, bool returns)
+{
+	void **started = kvmalloc_array(count, sizeof(*started), GFP_KERNEL);
+	int i, found = 0;
+
+	if (!started)
+		return false;
+	for (i = 0; i < count; i++)
+		if (functions[i].started)
+			started[found++] = returns ? (void *)&functions[i].exit :
+						     (void *)&functions[i].entry;
+	if (returns && found)
+		unregister_kretprobes((struct kretprobe **)started, found);
+	else if (found)
+		unregister_kprobes((struct kprobe **)started, found);
+	kvfree(started);
+	return true;
+}
+
+/* How many hits the kernel could not give to a handler. */
+static u64 __maybe_unused stap_functions_stop(struct stap_function_probe *functions, int count,
+					      bool returns)
+{
+	bool removed = stap_functions_remove(functions, count, returns);
+	u64 missed = 0;
+	int i;
+
+	for (i = 0; i < count; i++) {
+		struct stap_function_probe *f = &functions[i];
+
+		if (!f->started)
+			continue;
+		f->started = false;
+		if (!removed && returns)
+			unregister_kretprobe(&f->exit);
+		else if (!removed)
+			unregister_kprobe(&f->entry);
+		missed += returns ? f->exit.nmissed + f->exit.kp.nmissed : f->entry.nmissed;
+	}
+	return missed;
+}
+
+/* ---- functions that are one of several of a name ---- */
+
+/* "placeTABLE.INDEX SYMBOL INSTANCE" for each whose address is wanted. */
+static void stap_functions_ask(struct seq_file *file, const struct stap_function_table *tables)
+{
+	int table, i;
+
+	for (table = 0; tables && tables[table].probes; table++)
+		for (i = 0; i < tables[table].count; i++) {
+			const struct stap_function_probe *f = &tables[table].probes[i];
+
+			if (f->instance >= 0 && !f->address)
+				seq_printf(file, "place%d.%d %s %d\n", table, i, f->symbol,
+					   f->instance);
+		}
+}
+
+/* Take the answer "place TABLE.INDEX ADDRESS"; whether it was one. */
+static bool stap_function_told(const struct stap_function_table *tables, const char *word)
+{
+	u32 table, index, i;
+	u64 address;
+
+	if (sscanf(word, "place %u.%u %llx", &table, &index, &address) != 3)
+		return false;
+	for (i = 0; tables && tables[i].probes; i++)
+		if (i == table && index < tables[i].count) {
+			tables[i].probes[index].address = address;
+			return true;
+		}
+	return false;
+}
+
+#endif
