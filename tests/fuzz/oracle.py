@@ -24,7 +24,7 @@ from .scope import Shape
 
 Value = int | str
 _DEEPEST = 8  # calls; more may exceed MAXNESTING
-_MOST_STEPS = 3000  # statements; more may exceed MAXACTION
+_MOST_STEPS = 3000  # statements; more may exceed MAXACTION as it is by itself
 _MOST_ELEMENTS = 2048
 
 
@@ -87,6 +87,7 @@ class Oracle:
     ) -> None:
         self.limit = defines.get("MAXSTRINGLEN", 512) - 1
         self.maxerrors = defines.get("MAXERRORS", 0)
+        self.most_steps = min(_MOST_STEPS, defines.get("MAXACTION", _MOST_STEPS))
         self.steps = 0
         self.depth = 0
         self.out: list[bytes] = []
@@ -153,7 +154,7 @@ class Oracle:
     def execute(self, stmt: ast.Stmt) -> None:
         """Run a statement."""
         self.steps += 1
-        if self.steps > _MOST_STEPS:
+        if self.steps > self.most_steps:
             raise Unsure("many statements")
         match stmt:
             case ast.Block(body=body):

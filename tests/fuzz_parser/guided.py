@@ -19,6 +19,7 @@ from .seeds import seeds
 from .target import bounded_memory, random_options
 
 _LONGEST = 20_000
+_SECONDS = 300  # for one input: what takes half a second takes 30 when every line is watched
 
 
 def run_guided(count: int, seed: int, findings: Path) -> int:

@@ -2,7 +2,7 @@
 
 Where calls and loops nest deeper than the kernel's frames, every function that calls or loops is
 made part of one machine (see :mod:`recursion`), which runs them without nesting, and so is the
-body of every handler that loops.  That is slower: only modules that do not fit otherwise get it.
+body of every handler that does.  That is slower: only modules that do not fit otherwise get it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def deepen(module: Module) -> None:
         if callees(function.body) or _loops(function.body):
             function.recursive = True
     for handler in module.handlers:
-        if _loops(handler.body):
+        if callees(handler.body) or _loops(handler.body):
             module.functions.append(_as_function(handler))
     module.limits.maxnesting += 1  # for the calls of these
 
