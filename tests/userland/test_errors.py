@@ -86,6 +86,11 @@ def test_no_debug_information(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert f"'$list': missing debuginfo for {program} [man warning::debuginfo]" in done.err
     assert f"looked for {tmp_path}/tree/.build-id/" in done.err
     assert "hint: build it with -g, or set DEBUGINFOD_URLS" in done.err
+    monkeypatch.setenv("DEBUGINFOD_URLS", "http://127.0.0.1:1")
+    done = inprocess.Run("-p2", "-e", f"{base} {{ println($list) }}").end(60)
+    assert re.search(r"\n        asked http://127.0.0.1:1/buildid/\S+ \(.*refused\)\n", done.err)
+    assert "hint: build it with -g\n" in done.err
+    monkeypatch.delenv("DEBUGINFOD_URLS")
     counted = f'{base} {{ printf("%d %d\\n", int_arg(2), pointer_arg(1) > 0) }}'
     assert inprocess.Run("-c", str(program), "-e", counted).end(60).out == "3 1\n"
 

@@ -55,9 +55,10 @@ def _missing(problem: MissingDebugInfo, tok: Token, what: str, instead: str) -> 
     from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 
     notes = []
-    if problem.looked:
-        shown = problem.looked[:_MOST_PLACES]
-        notes.append(f"looked for {', '.join(shown)}")
+    files = [place for place in problem.looked if place.startswith("/")]
+    if files:
+        notes.append(f"looked for {', '.join(files[:_MOST_PLACES])}")
+    notes += [f"asked {place}" for place in problem.looked if not place.startswith("/")]
     if problem.build_id:
         notes.append(f"its build id is {problem.build_id}")
     if instead:
@@ -78,27 +79,30 @@ def _how_to_get(path: str) -> str:
     """The command that installs a program's debug information, as far as can be told."""
     import os
 
-    package = _package(path)
-    if os.path.exists("/etc/debian_version"):
-        if package:
-            both = f"{package}-dbgsym (or {package}-dbg)"
-            return f"install it: apt install {both}, or set DEBUGINFOD_URLS"
-    elif package:
-        return f"install it: debuginfo-install {package}, or set DEBUGINFOD_URLS"
-    return "build it with -g, or set DEBUGINFOD_URLS"
+    from pystap.debuginfo.distribution import distribution
+
+    here = distribution()
+    package = _package(path, here.family)
+    command = here.program_debuginfo(package) if package else ""
+    first = f"install it: {command}" if command else "build it with -g"
+    if os.environ.get("DEBUGINFOD_URLS", "").strip():
+        return first
+    return f"{first}, or set DEBUGINFOD_URLS={here.server}"
 
 
-def _package(path: str) -> str:
-    """The Debian package a file is from; empty when no package has it."""
+def _package(path: str, family: str) -> str:
+    """The package a file is from; empty when that cannot be told."""
     import os
     import subprocess
 
-    names = dict.fromkeys((path, os.path.realpath(path), path.removeprefix("/usr")))
-    for name in names:
+    commands = {"debian": "dpkg-query -S", "ubuntu": "dpkg-query -S"}
+    commands.update(dict.fromkeys(("redhat", "suse"), "rpm -qf --qf %{NAME}:"))
+    if family not in commands:
+        return ""
+    for name in dict.fromkeys((path, os.path.realpath(path), path.removeprefix("/usr"))):
+        words = [*commands[family].split(), name]
         try:
-            done = subprocess.run(
-                ["dpkg-query", "-S", name], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
         except OSError:
             return ""
         if done.returncode == 0 and done.stdout:
