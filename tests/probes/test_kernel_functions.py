@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,13 @@ def _write_btf(directory: Path) -> Btf:
     return Btf.open(path=str(directory / "vmlinux"))
 
 
+@pytest.fixture(autouse=True)
+def _no_debug_information(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine has of its own kernel."""
+    monkeypatch.setenv("SYSTEMTAP_DEBUGINFO_PATH", "/nonexistent")
+    monkeypatch.delenv("DEBUGINFOD_URLS", raising=False)
+
+
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> ProbeEnv:
     """A made-up kernel."""
@@ -111,9 +119,14 @@ def test_resolve(case: Case, env: ProbeEnv) -> None:
                 lines += [f"{point}  {_shown(where)}" for point, where in match.points]
         except DiagnosticError as error:
             found = error.diagnostic
+            missing = "missing" in found.message
             lines.append(f"error: {found.message.partition(' under ')[0]}")
-            lines += [f"  hint: {found.hint}"] if found.hint else []
+            lines += [f"  hint: {found.hint}"] if found.hint and not missing else []
+            lines += [f"  {note}" for note in found.notes if not _OF_MACHINE.match(note)]
     assert_case(case, "\n".join(lines))
+
+
+_OF_MACHINE = re.compile("looked for|its build id")
 
 
 def _shown(where: attach.Attach) -> str:

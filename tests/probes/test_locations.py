@@ -75,11 +75,12 @@ def compute(node: ast.Expr | None) -> int:
 
 
 def frame(at_entry: bool = False) -> Frame:
-    def bias(tok: Token) -> ast.Expr:
-        return binary("-", CoreContext(tok=tok, type="long", kind="ip"), number(0x40, tok), tok)
+    def address(there: int, tok: Token) -> ast.Expr:
+        ip = CoreContext(tok=tok, type="long", kind="ip")
+        return binary("+", ip, number(there - 0x40, tok), tok)
 
     types: object = None  # asked for typed operations and frames only
-    return Frame(types, None, 0x40, at_entry, "user", bias, TOK)  # type: ignore[arg-type]
+    return Frame(types, None, 0x40, at_entry, "user", address, TOK)  # type: ignore[arg-type]
 
 
 def lit(value: int) -> Op:

@@ -25,7 +25,7 @@ def make_environment(options: Options) -> Environment:
     """What pass 1 asks about the session."""
     uname = os.uname()
     return Environment(
-        kernel_release=uname.release,
+        kernel_release=_release(options) or uname.release,
         arch=_ARCHITECTURES.get(uname.machine, uname.machine),
         compatible=options.compatible or LANGUAGE_VERSION,
         runtime="kernel" if options.runtime == "kernel" else "bpf",
@@ -35,11 +35,20 @@ def make_environment(options: Options) -> Environment:
     )
 
 
+def _release(options: Options) -> str:
+    """The release that ``-r`` means; empty without it, or when its directory does not tell."""
+    if not options.release:
+        return ""
+    from pystap.debuginfo.kernelfiles import release_of
+
+    return release_of(options.release)[0]
+
+
 def make_probe_env(options: Options, diags: Diagnostics) -> ProbeEnv:
     """What probe families ask about the session."""
     from pystap.probes.base import ProbeEnv
 
-    btf = _btf_opener(index_directory())
+    btf = _btf_opener(index_directory(), options)
     return ProbeEnv(
         btf=btf,
         diags=diags,
@@ -49,6 +58,7 @@ def make_probe_env(options: Options, diags: Diagnostics) -> ProbeEnv:
         target_pid=options.target_pid,
         skip_badvars=options.skip_badvars,
         sysroot=options.sysroot,
+        release=options.release,
         index_directory=index_directory(),
     )
 
@@ -72,7 +82,7 @@ def index_directory() -> str:
     return cache.directory()
 
 
-def _btf_opener(directory: str) -> Callable[[], Btf]:
+def _btf_opener(directory: str, options: Options) -> Callable[[], Btf]:
     opened: list[Btf] = []
 
     def open_btf() -> Btf:
@@ -81,10 +91,31 @@ def _btf_opener(directory: str) -> Callable[[], Btf]:
 
             from pystap.debuginfo.btf import Btf
 
-            opened.append(Btf.open(Path(directory)))
+            path = _other_btf(directory, options) if options.release else ""
+            opened.append(Btf.open(Path(directory), path) if path else Btf.open(Path(directory)))
         return opened[0]
 
     return open_btf
+
+
+def _other_btf(directory: str, options: Options) -> str:
+    """A file with the BTF of a kernel that does not run; empty when it is the one that does."""
+    from pystap.debuginfo.btffile import BtfMissing
+    from pystap.debuginfo.debugfiles import DebugFiles, MissingDebugInfo
+    from pystap.debuginfo.kernelfiles import KernelFiles, btf_of, release_of
+    from pystap.debuginfo.libdw import DwarfError
+
+    release, build = release_of(options.release)
+    files = KernelFiles(DebugFiles(directory, options.sysroot), release, build, options.sysroot)
+    if files.running:
+        return ""
+    try:
+        path = btf_of(files.kernel(local=True), directory)
+    except (MissingDebugInfo, DwarfError, OSError) as problem:
+        raise BtfMissing(f"kernel {release or build}", str(problem)) from None
+    if not path:
+        raise BtfMissing(f"kernel {release or build}", "its file has no .BTF section")
+    return path
 
 
 def _feature_reader(btf: Callable[[], Btf]) -> Callable[[str], bool]:

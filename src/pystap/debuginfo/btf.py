@@ -195,6 +195,11 @@ class Btf:
                 return type_id
         return self.base.find(name, kind) if self.base else None
 
+    def definition(self, declared: t.Fwd) -> tuple[Btf, int] | None:
+        """The structure or union of a mere declaration."""
+        found = self.find(declared.name, KIND_UNION if declared.is_union else KIND_STRUCT)
+        return None if found is None else (self, found)
+
     def find_all(self, name: str, kind: int) -> list[int]:
         """All types called ``name`` of ``kind``: kernels do have several structs of one name."""
         found = self.base.find_all(name, kind) if self.base else []

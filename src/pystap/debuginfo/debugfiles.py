@@ -10,35 +10,49 @@ by ``DEBUGINFOD_URLS`` are asked (:mod:`pystap.debuginfo.debuginfod`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pystap.debuginfo.dwarf import Dwarf
 from pystap.debuginfo.dwarfindex import Names
 from pystap.debuginfo.dwarftypes import DwarfTypes
 from pystap.debuginfo.elf import ET_EXEC, Elf, ElfError
 from pystap.debuginfo.libdw import DwarfError
-from pystap.typing import Final
+from pystap.typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pystap.debuginfo.kernelimage import KernelImage
+    from pystap.probes.target import Space
 
 DEFAULT_PATH: Final = "+:.debug:/usr/lib/debug:build"
 _ALTERNATE: Final = ".gnu_debugaltlink"
 
 
 class DebugInfo:
-    """The debug information of one program or library.
+    """The debug information of one program or library, or of the kernel or a module of it.
 
     ``path`` is the program's, ``moves`` tells whether it is loaded at an address of its own
-    choice; ``files`` lists everything that was looked at, also what was not there.
+    choice, ``space`` which memory its addresses are about; ``image`` is there for the kernel.
     """
 
-    __slots__ = ("build_id", "dwarf", "files", "moves", "names", "path", "types")
+    __slots__ = ("build_id", "dwarf", "image", "moves", "names", "path", "space", "types")
 
-    def __init__(self, path: str, moves: bool, build_id: str, dwarf: Dwarf, cache: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        moves: bool,
+        build_id: str,
+        dwarf: Dwarf,
+        cache: str,
+        space: Space = "user",
+    ) -> None:
         self.path = path
         self.moves = moves
         self.build_id = build_id
         self.dwarf = dwarf
         self.names = Names(dwarf, build_id, cache)
         self.types = DwarfTypes(dwarf, self.names)
+        self.space: Space = space
+        self.image: KernelImage | None = None
 
 
 class MissingDebugInfo(Exception):  # noqa: N818 - the state of a file
@@ -103,31 +117,55 @@ class DebugFiles:
         found = path if own else self._separate(path, build_id, link, looked)
         if found is None:
             raise MissingDebugInfo(path, build_id, looked)
+        return self.opened(found, path, moves, build_id)
+
+    def opened(
+        self, found: str, path: str, moves: bool, build_id: str, space: Space = "user"
+    ) -> DebugInfo:
+        """The debug information in a file that was ``found``, of the program at ``path``.
+
+        Raises :class:`DwarfError`.
+        """
         try:
             dwarf = Dwarf(found, path)
         except OSError as problem:
             raise DwarfError(f"{found}: {problem.strerror}") from None
         self.files.setdefault(found)
         self._open_alternate(dwarf)
-        return DebugInfo(path, moves, build_id, dwarf, self._cache)
+        info = DebugInfo(path, moves, build_id, dwarf, self._cache, space)
+        self._found.setdefault(found, info)
+        return info
 
     def _separate(
         self, path: str, build_id: str, link: tuple[str, int] | None, looked: list[str]
     ) -> str | None:
-        for candidate, check in self._candidates(path, build_id, link):
+        checksum = link[1] if link else None
+        candidates = self._candidates(path, build_id, link)
+        found = self.search(((c, checksum if check else None) for c, check in candidates),
+                            build_id, looked)  # fmt: skip
+        return found or self.download(build_id, "debuginfo", looked)
+
+    def search(
+        self, candidates: Iterable[tuple[str, int | None]], build_id: str, looked: list[str]
+    ) -> str | None:
+        """The first file that belongs to a build id, else has the checksum that is with it.
+
+        What is looked at is added to ``looked``.
+        """
+        for candidate, checksum in candidates:
             if candidate in looked:
                 continue
             looked.append(candidate)
             self.files.setdefault(candidate)
-            if _fits(candidate, build_id, link[1] if link and check else None):
+            if _fits(candidate, build_id, checksum):
                 return candidate
-        return self._download(build_id, "debuginfo", looked)
+        return None
 
     def _candidates(
         self, path: str, build_id: str, link: tuple[str, int] | None
     ) -> Iterator[tuple[str, bool]]:
         folder = os.path.dirname(os.path.realpath(path))
-        for element, _ in _elements():
+        for element, _ in elements():
             if element == "build":  # the tree a kernel was built in
                 continue
             tree = element if element.startswith("/") else ""
@@ -136,7 +174,7 @@ class DebugFiles:
                 yield f"{self._sysroot}{tree}/{tail}", False
         if link is None:
             return
-        for element, check in _elements():
+        for element, check in elements():
             if element.startswith("/"):
                 yield f"{self._sysroot}{element}{folder}/{link[0]}", check
                 yield f"{self._sysroot}{element}/{link[0]}", check
@@ -153,12 +191,12 @@ class DebugFiles:
         name, _, identity = raw.partition(b"\0")
         build_id, file = identity.hex(), name.decode("latin-1")
         looked = [os.path.join(os.path.dirname(dwarf.path), file)]
-        for element, _ in _elements():
+        for element, _ in elements():
             if element.startswith("/"):
                 tail = f".build-id/{build_id[:2]}/{build_id[2:]}.debug"
                 looked.append(f"{self._sysroot}{element}/{tail}")
         found = next((path for path in looked if _fits(path, build_id, None)), None)
-        found = found or self._download(build_id, "debuginfo", looked)
+        found = found or self.download(build_id, "debuginfo", looked)
         if found is None:
             raise DwarfError(
                 f"{dwarf.path}: its second part (dwz) is missing; looked for {', '.join(looked)}"
@@ -166,7 +204,8 @@ class DebugFiles:
         self.files.setdefault(found)
         dwarf.set_alternate(Dwarf(found))
 
-    def _download(self, build_id: str, what: str, looked: list[str]) -> str | None:
+    def download(self, build_id: str, what: str, looked: list[str]) -> str | None:
+        """What a server has for a build id; None without servers."""
         if not build_id or not os.environ.get("DEBUGINFOD_URLS", "").strip():
             return None
         from pystap.debuginfo.debuginfod import download
@@ -174,7 +213,7 @@ class DebugFiles:
         return download(build_id, what, looked, self._note)
 
 
-def _elements() -> Iterator[tuple[str, bool]]:
+def elements() -> Iterator[tuple[str, bool]]:
     """The elements of the search path, each with whether checksums are compared."""
     check = True
     for element in os.environ.get("SYSTEMTAP_DEBUGINFO_PATH", DEFAULT_PATH).split(":"):

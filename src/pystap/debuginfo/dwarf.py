@@ -1,7 +1,8 @@
 """Debug information entries of a file, read through libdw on demand.
 
-Nothing is read before it is asked for.  Addresses are those of the file (before relocation),
-names are text with one character a byte.
+Nothing is read before it is asked for.  Addresses are those of the file (before it is loaded
+somewhere else); the sections of relocatable files (modules of the kernel) are laid out one behind
+the other: :mod:`pystap.debuginfo.relocated`.  Names are text with one character a byte.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import os
 from collections.abc import Iterator
 
 from pystap.debuginfo import dwarfconst as c
+from pystap.debuginfo.elf import ET_REL
 from pystap.debuginfo.libdw import (
+    DieCallback,
     DwarfError,
-    InstanceCallback,
     Library,
     OpsPointer,
     RawAttribute,
@@ -22,10 +24,11 @@ from pystap.debuginfo.libdw import (
     RawOp,
     library,
 )
-from pystap.typing import TYPE_CHECKING, Any, NamedTuple
+from pystap.typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.debuginfo.dwarflines import Lines
+    from pystap.debuginfo.relocated import Relocated
 
 _READ = 0
 _ABSENT = (1 << 64) - 1
@@ -226,6 +229,15 @@ class Die:
             self.file.lib.free(places)
         return found
 
+    def scopes(self) -> list[Die]:
+        """What this entry is in, from inside outwards, up to its unit."""
+        raw = ctypes.POINTER(RawDie)()
+        count = self.file.lib.dwarf_getscopes_die(self.raw, ctypes.byref(raw))
+        found = [Die(self.file, RawDie.from_buffer_copy(raw[i])) for i in range(1, count)]
+        if count > 0:
+            self.file.lib.free(raw)
+        return found
+
     def inlined(self) -> list[Die]:
         """Where this function was inlined, in its own unit."""
         found: list[Die] = []
@@ -234,7 +246,30 @@ class Die:
             found.append(Die(self.file, RawDie.from_buffer_copy(raw.contents)))
             return 0
 
-        self.file.lib.dwarf_func_inline_instances(self.raw, InstanceCallback(visit), None)
+        self.file.lib.dwarf_func_inline_instances(self.raw, DieCallback(visit), None)
+        return found
+
+    def functions(self) -> list[Die]:
+        """The functions directly below a unit, declarations among them, in one call of libdw."""
+        found: list[Die] = []
+
+        def visit(raw: ctypes._Pointer[RawDie], _data: object) -> int:
+            found.append(Die(self.file, RawDie.from_buffer_copy(raw.contents)))
+            return 0
+
+        self.file.lib.dwarf_getfuncs(self.raw, DieCallback(visit), None, 0)
+        return found
+
+    def function_names(self) -> list[tuple[bytes, int]]:
+        """Their names and offsets only."""
+        found: list[tuple[bytes, int]] = []
+        name, offset = self.file.lib.dwarf_diename, self.file.lib.dwarf_dieoffset
+
+        def visit(raw: ctypes._Pointer[RawDie], _data: object) -> int:
+            found.append((name(raw) or b"", offset(raw)))
+            return 0
+
+        self.file.lib.dwarf_getfuncs(self.raw, DieCallback(visit), None, 0)
         return found
 
     # ------------------------------------------------------------ locations
@@ -270,7 +305,7 @@ class Dwarf:
 
     __slots__ = (
         "_cfi", "_code", "_code_fd", "_fd", "_handle", "_lines", "_units", "alternate",
-        "code_path", "lib", "path", "pieces",
+        "code_path", "lib", "path", "pieces", "relocated",
     )  # fmt: skip
 
     def __init__(self, path: str, code_path: str = "") -> None:
@@ -291,6 +326,19 @@ class Dwarf:
         self.pieces: dict[int, list[tuple[int, int, Die]]] = {}
         self._cfi: dict[str, int | None] = {}
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        #: the layout of a relocatable file, else None
+        self.relocated: Relocated | None = None
+        if _is_relocatable(self._fd):
+            from pystap.debuginfo.relocated import Relocated
+
+            try:
+                self.relocated = Relocated(path)
+            finally:
+                os.close(self._fd)
+                self._fd = -1
+            self._fd = self.relocated.fd
+            self._handle = self.relocated.dwarf
+            return
         self._handle = self.lib.dwarf_begin(self._fd, _READ)
         if not self._handle:
             os.close(self._fd)
@@ -307,8 +355,11 @@ class Dwarf:
         if self._code:
             self.lib.elf_end(self._code)
             os.close(self._code_fd)
-        self.lib.dwarf_end(self._handle)
-        os.close(self._fd)
+        if self.relocated is not None:
+            self.relocated.close()
+        else:
+            self.lib.dwarf_end(self._handle)
+            os.close(self._fd)
         self._fd = -1
         if self.alternate is not None:
             self.alternate.close()
@@ -409,7 +460,7 @@ class Dwarf:
 
     def _code_elf(self) -> int | None:
         """libelf's handle of the file with the code."""
-        if self.code_path == self.path:
+        if self.code_path == self.path or self.relocated is not None:
             handle: int | None = self.lib.dwarf_getelf(self._handle)
             return handle
         if self._code is None:
@@ -456,6 +507,13 @@ class Dwarf:
         if self.lib.dwarf_formaddr(inner, value) != 0:
             raise self.error()
         return value.value
+
+
+def _is_relocatable(fd: int) -> bool:
+    """Whether a file is an ELF file of type ET_REL."""
+    head = os.pread(fd, 18, 0)
+    order: Literal["little", "big"] = "little" if head[5:6] == b"\1" else "big"
+    return head[:4] == b"\x7fELF" and int.from_bytes(head[16:18], order) == ET_REL
 
 
 _TYPED = frozenset(

@@ -3,27 +3,29 @@
 Few files carry an index of their own, and reading every unit of a large program takes seconds.
 So a name is first looked for as bytes: where the string is in ``.debug_str`` (or in
 ``.debug_info``, which holds short ones itself), then which units refer to it; only those are
-read.  Where that does not work (strings by index, entries that dwz(1) moved elsewhere, names that
-are the end of very many others) and for patterns all units are read once.  What was found is kept
-on disk under the file's build id.
+read.  For functions whose name is the end of many others, and for patterns of them, libdw goes
+through the functions of all units once (:mod:`pystap.debuginfo.functionindex`).  Where nothing of
+this works (strings by index, entries that dwz(1) moved elsewhere) all units are read once.  What
+was found is kept on disk under the file's build id.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterable, Iterator
 
 from pystap.debuginfo import dwarfconst as c
-from pystap.debuginfo.elf import SHT_NOBITS, Elf
+from pystap.debuginfo.contents import Contents, section_contents
+from pystap.debuginfo.elf import Elf
 from pystap.typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from pystap.debuginfo.dwarf import Die, Dwarf, Unit
+    from pystap.debuginfo.functionindex import FunctionIndex
 
 Kind = Literal["function", "variable", "type"]
 
-_FORMAT: Final = 2  # of the file on disk
+_FORMAT: Final = 3  # of the file on disk
 _KINDS: Final[dict[int, Kind]] = {
     c.TAG_SUBPROGRAM: "function",
     c.TAG_VARIABLE: "variable",
@@ -35,10 +37,11 @@ _KINDS: Final[dict[int, Kind]] = {
     c.TAG_BASE: "type",
 }
 _CODE: Final = (c.TAG_SUBPROGRAM, c.TAG_LEXICAL_BLOCK, c.TAG_INLINED, c.TAG_NAMESPACE)
-# A string may be the end of longer ones, each a search of its own: when there would be more to
-# search than this, all units are read instead.
-_MOST_SEARCHED: Final = 400_000_000
-_SHF_COMPRESSED: Final = 0x800
+# A string may be the end of longer ones, and each is a search of its own (0.2 s in a kernel).
+# Going through all functions takes as long as some four searches, reading everything as some 40.
+_MOST_SEARCHES: Final[dict[Kind, int]] = {"function": 4, "variable": 40, "type": 40}
+# C, C89, C99, C11, assembler
+_FLAT_LANGUAGES: Final = frozenset((0x01, 0x02, 0x0C, 0x1D, 0x8001))
 _INDEXED_STRINGS: Final = (".debug_str_offsets", ".debug_str_offsets.dwo")
 
 _Table = dict[str, list[int]]
@@ -47,15 +50,20 @@ _Table = dict[str, list[int]]
 class Names:
     """Names of a file's top-level entries.  ``cache`` is a folder, or empty for none."""
 
-    __slots__ = ("_bytes", "_complete", "_dirty", "_dwarf", "_path", "_sections", "_tables")
+    __slots__ = (
+        "_bytes", "_complete", "_dirty", "_dwarf", "_functions", "_functions_sought", "_path",
+        "_sections", "_tables",
+    )  # fmt: skip
 
     def __init__(self, dwarf: Dwarf, build_id: str = "", cache: str = "") -> None:
         self._dwarf = dwarf
-        self._sections: dict[str, _Contents] | None = None
-        self._bytes: _Contents | None = None
-        self._tables: dict[str, _Table] = {"function": {}, "variable": {}, "type": {}}
+        self._sections: dict[str, Contents] | None = None
+        self._bytes: Contents | None = None
+        self._tables = _empty_tables()
         self._complete = False
         self._dirty = False
+        self._functions: FunctionIndex | None = None
+        self._functions_sought = False
         self._path = os.path.join(cache, f"dwarf-{build_id}.names") if build_id and cache else ""
         if self._path:
             self._load()
@@ -80,13 +88,27 @@ class Names:
             yield name, self._find("function", name)
 
     def function_names(self) -> list[str]:
-        """The names of all functions, sorted."""
+        """The names of all functions, sorted; declarations may be among them."""
+        index = self._function_index(build=True)
+        if index is not None:
+            return index.names()
         self._read_everything()
         return sorted(self._tables["function"])
 
+    def units_of_file(self, pattern: str) -> list[Die]:
+        """The units with code of a source file: those named so, else those that mention it."""
+        from pystap.debuginfo.sourceunits import units_of_file
+
+        offsets = self._tables["file"].get(pattern)
+        if offsets is None:
+            offsets = [die.offset for die in units_of_file(self._dwarf, pattern)]
+            self._tables["file"][pattern] = offsets
+            self._dirty = True
+        return [self._dwarf.die(offset) for offset in offsets]
+
     def enumerations(self, enumerator: str) -> Iterator[Die]:
         """The enumerations that may have an enumerator of a name."""
-        units = self._mentioning(enumerator)
+        units = self._mentioning(enumerator, _MOST_SEARCHES["type"])
         for unit in self._dwarf.units() if units is None else units:
             for die in top_level(unit.die):
                 if die.tag == c.TAG_ENUM:
@@ -112,15 +134,8 @@ class Names:
             return
         import marshal
 
-        temporary = f"{self._path}.{os.getpid()}"
-        try:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            with open(temporary, "wb") as file:
-                marshal.dump((self._stamp(), self._complete, self._tables), file)
-            os.replace(temporary, self._path)
-        except OSError:
-            return
-        self._dirty = False
+        if _write(self._path, marshal.dumps((self._stamp(), self._complete, self._tables))):
+            self._dirty = False
 
     # ------------------------------------------------------------ parts
 
@@ -146,15 +161,56 @@ class Names:
         table = self._tables[kind]
         offsets = table.get(name)
         if offsets is None and not self._complete:
-            units = self._mentioning(name)
-            if units is None:
-                self._read_everything()
-            else:
-                self._enter_one(kind, name, units)
-                self._dirty = True
-            offsets = self._tables[kind].get(name)
+            offsets = self._look_for(kind, name)
         found = [self._die(offset) for offset in offsets or ()]
         return found + list(self._in_split_units(kind, name))
+
+    def _look_for(self, kind: Kind, name: str) -> list[int] | None:
+        """The entries of a name that nobody asked for before."""
+        index = self._function_index() if kind == "function" else None
+        units = None if index is not None else self._mentioning(name, _MOST_SEARCHES[kind])
+        if units is None and kind == "function":
+            index = index or self._function_index(build=True)
+        if index is not None:
+            dies = map(self._dwarf.die, index.find(name))
+            offsets = [die.offset for die in dies if is_defined(die)]
+            self._tables[kind][name] = offsets
+            self._dirty = True
+            return offsets
+        if units is None:
+            self._read_everything()
+        else:
+            self._enter_one(kind, name, units)
+            self._dirty = True
+        return self._tables[kind].get(name)
+
+    def _function_index(self, build: bool = False) -> FunctionIndex | None:
+        """The index of all functions, made if ``build``; None where libdw cannot make one."""
+        from pystap.debuginfo import functionindex
+
+        path = self._path.removesuffix(".names") + ".functions" if self._path else ""
+        if not self._functions_sought and path:
+            self._functions = functionindex.load(path, self._stamp())
+        self._functions_sought = True
+        if self._functions is None and build and self._all_in_c():
+            packed = functionindex.pack(self._every_function(), self._stamp())
+            self._functions = functionindex.FunctionIndex(packed)
+            if path:
+                _write(path, packed)
+        return self._functions
+
+    def _every_function(self) -> dict[bytes, list[int]]:
+        found: dict[bytes, list[int]] = {}
+        for unit in self._dwarf.units():
+            for name, offset in unit.die.function_names():
+                found.setdefault(name, []).append(offset)
+        return found
+
+    def _all_in_c(self) -> bool:
+        """Whether all functions are at the top of units of this file."""
+        if self._dwarf.alternate is not None:
+            return False
+        return all(not unit.split and is_in_c(unit.die) for unit in self._dwarf.units())
 
     def _die(self, offset: int) -> Die:
         """The entry that tables give as a number; negative ones are of the shared file."""
@@ -184,7 +240,8 @@ class Names:
     def _read_everything(self) -> None:
         if self._complete:
             return
-        tables: dict[str, _Table] = {"function": {}, "variable": {}, "type": {}}
+        tables = _empty_tables()
+        tables["file"] = self._tables["file"]
         for unit in self._dwarf.units():
             _enter(tables, unit, shared=False)
         if self._dwarf.alternate is not None:
@@ -192,14 +249,16 @@ class Names:
                 _enter(tables, unit, shared=True)
         self._tables, self._complete, self._dirty = tables, True, True
 
-    def _mentioning(self, name: str) -> list[Unit] | None:
-        """The units whose bytes hold or refer to a name; None when only reading all will tell."""
+    def _mentioning(self, name: str, most: int) -> list[Unit] | None:
+        """The units whose bytes hold or refer to a name; None when only reading all will tell.
+
+        ``most`` are the searches for references that are worth it.
+        """
         sections = self._read_sections()
         if sections is None:
             return None
         text = name.encode("latin-1") + b"\0"
         info, strings = sections[".debug_info"], sections[".debug_str"]
-        most = max(_MOST_SEARCHED // (info.size + 1), 2)
         places = strings.positions(text, most + 1)
         if len(places) > most:
             return None
@@ -216,14 +275,13 @@ class Names:
             hits.update(info.positions(offset.to_bytes(4, "little")))
         return self._units_at(hits)
 
-    def _info(self) -> _Contents:
+    def _info(self) -> Contents:
         """The bytes of ``.debug_info``."""
         sections = self._read_sections()
         if sections is not None:
             return sections[".debug_info"]
         if self._bytes is None:
-            with Elf(self._dwarf.path) as elf:
-                self._bytes = _contents(elf, ".debug_info")
+            self._bytes = section_contents(self._dwarf, ".debug_info")
         return self._bytes
 
     def _units_at(self, hits: set[int]) -> list[Unit]:
@@ -234,57 +292,37 @@ class Names:
         indexes = {bisect_right(starts, hit) - 1 for hit in hits}
         return [units[index] for index in sorted(indexes) if index >= 0]
 
-    def _read_sections(self) -> dict[str, _Contents] | None:
+    def _read_sections(self) -> dict[str, Contents] | None:
         """The sections a name is searched in; None when names are not to be found there."""
         if self._sections is None:
             self._sections = self._searchable() or {}
         return self._sections or None
 
-    def _searchable(self) -> dict[str, _Contents] | None:
+    def _searchable(self) -> dict[str, Contents] | None:
         if self._dwarf.alternate is not None:
             return None
         with Elf(self._dwarf.path) as elf:
             names = {section.name for section in elf.sections()}
             if ".gnu_debugaltlink" in names or any(n in names for n in _INDEXED_STRINGS):
                 return None
-            return {name: _contents(elf, name) for name in (".debug_info", ".debug_str")}
+        return {n: section_contents(self._dwarf, n) for n in (".debug_info", ".debug_str")}
 
 
-class _Contents:
-    """The bytes of a section, in memory or as part of a mapped file."""
-
-    __slots__ = ("_data", "_start", "size")
-
-    def __init__(self, data: bytes | mmap.mmap, start: int, size: int) -> None:
-        self._data = data
-        self._start = start
-        self.size = size
-
-    def positions(self, needle: bytes, most: int = 1 << 62) -> list[int]:
-        """Where some bytes are, at most so many places."""
-        start, end = self._start, self._start + self.size
-        found: list[int] = []
-        at = self._data.find(needle, start, end)
-        while at >= 0 and len(found) < most:
-            found.append(at - start)
-            at = self._data.find(needle, at + 1, end)
-        return found
+def _empty_tables() -> dict[str, _Table]:
+    return {"function": {}, "variable": {}, "type": {}, "file": {}}
 
 
-def _contents(elf: Elf, name: str) -> _Contents:
-    """A section's bytes; none if it does not exist.
-
-    Those of large programs have hundreds of megabytes: they are not copied.
-    """
-    section = elf.section(name)
-    if section is None or section.kind == SHT_NOBITS:
-        return _Contents(b"", 0, 0)
-    if section.flags & _SHF_COMPRESSED:
-        raw = _uncompressed(elf.section_bytes(section))
-        return _Contents(raw, 0, len(raw))
-    with open(elf.path, "rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return _Contents(mapped, section.offset, section.size)
+def _write(path: str, data: bytes) -> bool:
+    """Keep a file of the cache; whether that worked."""
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        return False
+    return True
 
 
 def _enter(tables: dict[str, _Table], unit: Unit, shared: bool) -> None:
@@ -292,7 +330,7 @@ def _enter(tables: dict[str, _Table], unit: Unit, shared: bool) -> None:
     for die in top_level(unit.die):
         kind = _KINDS.get(die.tag)
         name = die.name if kind else ""
-        if kind and name and (kind != "function" or _is_defined(die)):
+        if kind and name and (kind != "function" or is_defined(die)):
             offsets = tables[kind].setdefault(name, [])
             if not unit.split:
                 offsets.append(-1 - die.offset if shared else die.offset)
@@ -307,12 +345,27 @@ def top_level(unit: Die) -> Iterator[Die]:
             yield die
 
 
-def _wanted(unit: Die, kind: Kind, name: str) -> Iterator[Die]:
+def is_in_c(unit: Die) -> bool:
+    """Whether a unit is of a language without namespaces, in which functions are not nested."""
+    return unit.unsigned(c.AT_LANGUAGE) in _FLAT_LANGUAGES
+
+
+def functions_of(unit: Die) -> Iterator[Die]:
+    """The functions of a unit, declarations among them."""
+    if is_in_c(unit):
+        yield from unit.functions()
+        return
     for die in top_level(unit):
+        if die.tag == c.TAG_SUBPROGRAM:
+            yield die
+
+
+def _wanted(unit: Die, kind: Kind, name: str) -> Iterator[Die]:
+    for die in functions_of(unit) if kind == "function" else top_level(unit):
         if (
             _KINDS.get(die.tag) == kind
             and die.name == name
-            and (kind != "function" or _is_defined(die))
+            and (kind != "function" or is_defined(die))
         ):
             yield die
 
@@ -326,17 +379,6 @@ def _inlined_below(die: Die, origin: int) -> Iterator[Die]:
             yield from _inlined_below(child, origin)
 
 
-def _is_defined(die: Die) -> bool:
+def is_defined(die: Die) -> bool:
     """Whether a function has code, or is there to be inlined."""
     return not die.flag(c.AT_DECLARATION) or die.entry_pc() is not None
-
-
-def _uncompressed(raw: bytes) -> bytes:
-    """The contents of a section with a compression header (zlib)."""
-    import zlib
-
-    from pystap.debuginfo.libdw import DwarfError
-
-    if int.from_bytes(raw[:4], "little") != 1:  # ELFCOMPRESS_ZLIB
-        raise DwarfError("debug information is compressed in an unknown way")
-    return zlib.decompress(raw[24:])

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from pystap.debuginfo import dwarfconst as c
-from pystap.debuginfo.dwarflines import Line, source_files
+from pystap.debuginfo.dwarfindex import functions_of, is_defined
+from pystap.debuginfo.dwarflines import Line
 from pystap.debuginfo.dwarfscopes import body_pc, function_at, inlined_at, labels
+from pystap.debuginfo.qualified import fits, is_qualified, take_apart
 from pystap.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pystap.debuginfo.dwarf import Die
 
 _FAR = 1 << 31
+_SCOPES = (c.TAG_NAMESPACE, c.TAG_CLASS, c.TAG_STRUCT, c.TAG_UNION)
 
 
 class Pattern(NamedTuple):
@@ -100,7 +103,9 @@ def _ranges(text: str) -> tuple[tuple[int, int], ...] | None:
 def functions(info: DebugInfo, pattern: Pattern) -> list[Place]:
     """The functions a pattern stands for with the places they are inlined at, by address."""
     found: dict[tuple[int, int], Place] = {}
-    for die in _named(info, pattern.function):
+    for die in _named(info, pattern):
+        if not _may_be_there(die, pattern):
+            continue
         for instance in _instances(info, die):
             place = function_place(instance)
             if place is not None and _declared_there(place, pattern):
@@ -108,13 +113,67 @@ def functions(info: DebugInfo, pattern: Pattern) -> list[Place]:
     return [found[key] for key in sorted(found)]
 
 
-def _named(info: DebugInfo, pattern: str) -> Iterator[Die]:
-    if any(w in pattern for w in "*?["):
-        for name in info.names.function_names():
-            if fnmatchcase(name, pattern):
-                yield from info.names.functions(name)
+def _named(info: DebugInfo, pattern: Pattern) -> Iterator[Die]:
+    """Functions by name, which may have scopes."""
+    name = pattern.function
+    if not is_qualified(name) or (not _has_wildcard(name) and info.names.functions(name)):
+        yield from _by_own_name(info, pattern)  # Go has scopes in the function's own name
+        return
+    for die in _by_own_name(info, pattern._replace(function=_sought(name))):
+        if is_meant(die, name):
+            yield die
+
+
+def _by_own_name(info: DebugInfo, pattern: Pattern) -> Iterator[Die]:
+    """The same by own name; with wildcards only those of the file's units are looked at.
+
+    Unless dwz(1) moved entries to a file without units of that name.
+    """
+    name = pattern.function
+    if not _has_wildcard(name):
+        yield from info.names.functions(name)
+    elif pattern.file and info.dwarf.alternate is None:
+        for unit in info.names.units_of_file(pattern.file):
+            for die in functions_of(unit):
+                if fnmatchcase(die.name, name) and is_defined(die):
+                    yield die
     else:
-        yield from info.names.functions(pattern.rpartition("::")[2])
+        for found in info.names.function_names():
+            if fnmatchcase(found, name):
+                yield from info.names.functions(found)
+
+
+def _has_wildcard(name: str) -> bool:
+    return any(w in name for w in "*?[")
+
+
+def _sought(pattern: str) -> str:
+    """What to search for a name with scopes: the function's own name.
+
+    Compilers and demanglers spell arguments of templates in different ways.
+    """
+    own = take_apart(pattern).last
+    stem, bracket, _ = own.partition("<")
+    return own if not bracket or own.startswith("operator") else f"{stem}<*"
+
+
+def is_meant(die: Die, pattern: str) -> bool:
+    """Whether the name of a function or variable fits a pattern."""
+    if not is_qualified(pattern):
+        return fnmatchcase(die.name, pattern)
+    symbol = die.text(c.AT_LINKAGE_NAME) or die.text(c.AT_MIPS_LINKAGE_NAME)
+    return fits(symbol or _with_scopes(die), die.name, pattern)
+
+
+def _with_scopes(die: Die) -> str:
+    """The name of a function that has no symbol of its own, as those in anonymous namespaces."""
+    names = [die.name]
+    declared = die.origin()
+    declared = declared.reference(c.AT_SPECIFICATION, own=True) or declared
+    for scope in declared.scopes():
+        if scope.tag in _SCOPES:
+            names.insert(0, scope.name or "(anonymous namespace)")
+    return "::".join(names)
 
 
 def _instances(info: DebugInfo, die: Die) -> Iterator[Die]:
@@ -148,6 +207,12 @@ def _declared_there(place: Place, pattern: Pattern) -> bool:
         _within(row.number, pattern.lines) and file_fits(row.file, pattern.file)
         for row in _rows(unit, place.function)
     )
+
+
+def _may_be_there(die: Die, pattern: Pattern) -> bool:
+    """Whether it is worth to look for the places of a function."""
+    by_lines = pattern.lines is not None and not (pattern.every_line or pattern.relative)
+    return not pattern.file or by_lines or file_fits(die.declared()[0], pattern.file)
 
 
 def file_fits(path: str, pattern: str) -> bool:
@@ -255,23 +320,19 @@ def _around(info: DebugInfo, pattern: str, pc: int) -> Die | None:
         return None
     chain = [function, *inlined_at(function, pc)]
     for die in reversed(chain):
-        if fnmatchcase(die.name, pattern):
+        if is_meant(die, pattern):
             return die
     return None
 
 
 def _units(info: DebugInfo, pattern: Pattern) -> list[Die]:
     """The units with code of a source file."""
-    if not any(w in pattern.function for w in "*?["):
-        units = {die.unit().key: die.unit() for die in info.names.functions(pattern.function)}
-        return list(units.values())
-    dies = [unit.die for unit in info.dwarf.units()]
-    named = [die for die in dies if file_fits(die.name, pattern.file)]
-    if named:
-        return named
-    return [
-        die for die in dies if any(file_fits(file, pattern.file) for file in source_files(die))
-    ]
+    if is_qualified(pattern.function):
+        pattern = pattern._replace(function=_sought(pattern.function))
+    if _has_wildcard(pattern.function):
+        return info.names.units_of_file(pattern.file)
+    units = {die.unit().key: die.unit() for die in info.names.functions(pattern.function)}
+    return list(units.values())
 
 
 def _rows(unit: Die, function: Die) -> Iterator[Line]:

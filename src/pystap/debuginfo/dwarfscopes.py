@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pystap.debuginfo import dwarfconst as c
-from pystap.debuginfo.dwarfindex import top_level
+from pystap.debuginfo.dwarfindex import functions_of, top_level
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def _pieces(unit: Die) -> list[tuple[int, int, Die]]:
     """The code of a unit's functions: first address, the one behind, function."""
     found = [
         (low, high, die)
-        for die in top_level(unit)
-        if die.tag == c.TAG_SUBPROGRAM
+        for die in functions_of(unit)
         for low, high in die.ranges()
     ]
     return sorted(found, key=lambda piece: piece[:2])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pystap.debuginfo.dwarf import Die, Dwarf
     from pystap.debuginfo.dwarfindex import Names
+    from pystap.debuginfo.types import Types
 
 _POINTER_SIZE: Final = 8
 _DEEPEST: Final = 64
@@ -48,14 +49,20 @@ _TAGS: Final = {
 }
 
 
+def _nowhere() -> None:
+    """There are no other types."""
+
+
 class DwarfTypes:
     """The types of one file."""
 
-    __slots__ = ("_dies", "_ids", "_names", "_views", "dwarf", "name")
+    __slots__ = ("_dies", "_ids", "_names", "_views", "dwarf", "elsewhere", "name")
 
     def __init__(self, dwarf: Dwarf, names: Names) -> None:
         self.dwarf = dwarf
         self.name = dwarf.path
+        #: other types of the same code that are found by name in no time: BTF, for the kernel
+        self.elsewhere: Callable[[], Types | None] = _nowhere
         self._names = names
         self._ids: dict[int, int] = {}
         self._dies: list[Die | None] = [None]
@@ -88,6 +95,15 @@ class DwarfTypes:
                 return self.id_of(die)
         return None
 
+    def definition(self, declared: t.Fwd) -> tuple[Types, int] | None:
+        """The structure or union of a mere declaration, with those who know it."""
+        kind = KIND_UNION if declared.is_union else KIND_STRUCT
+        for types in (self.elsewhere(), self):
+            found = None if types is None else types.find(declared.name, kind)
+            if types is not None and found is not None:
+                return types, found
+        return None
+
     def names(self, kind: int) -> Iterator[tuple[str, int]]:
         """Names of a kind, as far as they are known, for suggestions."""
         del kind
@@ -103,6 +119,13 @@ class DwarfTypes:
                     if label == name:
                         return type_id, value
         return None
+
+    def enumerator_anywhere(self, name: str) -> tuple[Types, int, int] | None:
+        """The same, here or elsewhere, with those who know the enumeration."""
+        other = self.elsewhere()
+        types: Types = self if other is None else other
+        found = types.enumerator(name)
+        return None if found is None else (types, *found)
 
     def enum_value(self, name: str) -> int | None:
         """The value of an enumerator."""

@@ -55,11 +55,13 @@ class FunctionTable:
         kallsyms: str = _KALLSYMS,
         filter_file: Callable[[], bytes | None] | None = None,
         blacklist: str = _BLACKLIST,
+        symbols: bytes | None = None,
     ) -> None:
+        """``symbols`` are those of a kernel that does not run, in the form of kallsyms."""
         self._path = kallsyms
         self._filter_file = filter_file or _read_filter_file
         self._blacklist_path = blacklist
-        self._symbols: bytes | None = None
+        self._symbols = symbols
         self._traceable: frozenset[bytes] | None = None
         self._traceable_read = False
         self._blacklisted: frozenset[bytes] | None = None
@@ -91,6 +93,21 @@ class FunctionTable:
             ]
         functions.sort()
         return functions
+
+    def code(self, name: str, module: str = "") -> list[KernelFunction]:
+        """What may be probed of the code that has a name, by address.
+
+        In contrast to :meth:`matching` parts of functions, too, that the compiler put elsewhere.
+        """
+        raw = name.encode("latin-1")
+        exact = sorted(s for s in self._scan(re.escape(raw)) if _text(s[2]) == module)
+        copies = len(self._scan(re.escape(raw)))
+        base = [(a, raw.partition(b".")[0], owner) for a, _, owner in exact]
+        return [
+            KernelFunction(name, module, at if copies > 1 else -1, copies)
+            for at, symbol in enumerate(exact)
+            if self._usable(symbol) or (b"." in raw and self._usable(base[at]))
+        ]
 
     def refusal(self, name: str, module: str = "") -> str:
         """Why a function cannot be probed; empty if it does not exist (or can be)."""

@@ -35,6 +35,10 @@ class Types(Protocol):
         """The id behind typedefs and qualifiers."""
         ...
 
+    def definition(self, declared: t.Fwd) -> tuple[Types, int] | None:
+        """The structure or union that is only declared here, and who knows it."""
+        ...
+
     def member(self, type_id: int, name: str) -> tuple[int, int, int] | None:
         """A member: (type id, bit offset, bit-field size or 0)."""
         ...

@@ -1,14 +1,17 @@
-"""What handlers at kernel functions see: parameters and the returned value, by BTF."""
+"""What handlers at kernel functions see: parameters and the returned value, by BTF.
+
+Names that BTF does not know are asked of debug information, where there is some.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone
-from pystap.probes.base import unknown_variable
+from pystap.probes.base import Context, unknown_variable
 from pystap.probes.core import CoreContext
 from pystap.probes.pretty import text_depth, variables_text
 from pystap.probes.target import (
@@ -63,40 +66,76 @@ class Prototype:
 class FunctionContext:
     """Parameters by name at the entry; at the return what they were, and ``$return``.
 
-    Without a prototype there are no variables, and ``missing`` says why.
+    Without a prototype there are no variables, and ``missing`` says why.  ``debug`` gives the
+    context that debug information has for the place, or None.
     """
 
-    def __init__(self, prototype: Prototype | None, is_return: bool, missing: str = "") -> None:
+    def __init__(
+        self,
+        prototype: Prototype | None,
+        is_return: bool,
+        missing: str = "",
+        debug: Callable[[], Context | None] | None = None,
+    ) -> None:
         self._prototype = prototype
+        self._debug = debug
         self._is_return = is_return
         self._missing = missing
-        key = prototype.key if prototype else None
+        key = prototype.key if prototype else debug
         self.share_key: object = ("kernel function", is_return, key)
 
     def key_for(self, used: Collection[str]) -> object:
         """Alike when the parameters used are the same ones of the same types."""
         names = [name for name in used if name.startswith("$")]
-        if not names or self._prototype is None:
+        if "@" in used and self._debug is not None:
+            names.append("@")  # a file of its own, or types, are meant
+        if not names:
             return ("kernel function", self._is_return)
+        if self._prototype is None or self._unknown(names):
+            return ("kernel function", self._is_return, self._debug)
         if any(name.startswith("$$") for name in names):
             return self.share_key
         result = self._prototype.result if "$return" in names else 0
         params = tuple(p for p in self._prototype.params if f"${p.name}" in names)
         return ("kernel function", self._is_return, self._prototype.btf.name, result, params)
 
-    def entry(self) -> FunctionContext | None:
+    def _unknown(self, names: Sequence[str]) -> bool:
+        """Whether names are used that only debug information may know."""
+        assert self._prototype is not None  # the caller looked
+        known = {f"${param.name}" for param in self._prototype.params}
+        return self._debug is not None and not known.issuperset({*names} - {"$return", *_TEXTS})
+
+    def entry(self) -> Context | None:
         """What the entry of the function sees, for ``@entry``."""
-        return FunctionContext(self._prototype, False, self._missing) if self._is_return else None
+        if not self._is_return:
+            return None
+        return FunctionContext(self._prototype, False, self._missing, self._entry_debug())
+
+    def _entry_debug(self) -> Callable[[], Context | None] | None:
+        """The same for debug information."""
+        debug = self._debug
+        if debug is None:
+            return None
+
+        def find() -> Context | None:
+            entry: Callable[[], Context | None] = getattr(debug(), "entry", lambda: None)
+            return entry()
+
+        return find
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """A parameter, ``$return``, an enumerator, or one of the ``$$`` texts."""
         prototype = self._prototype
+        if prototype is None or self._unknown([var.name]):
+            described = None if self._debug is None else self._debug()
+            if described is not None:
+                return described.resolve(var)
         if prototype is None:
             instead = "returnval()" if self._is_return else "int_arg(N), pointer_arg(N)"
             raise error(
                 f"unable to find local '{var.name.lstrip('$')}': {self._missing}",
                 var.tok,
-                hint=f"use {instead}, or install debuginfo of the kernel",
+                hint=f"use {instead}, or install debug information of the kernel",
             )
         if var.name.startswith("$$"):
             return self._text(prototype, var)
@@ -116,7 +155,8 @@ class FunctionContext:
         """``$return``, then each parameter, with their C types; those without value left out."""
         prototype = self._prototype
         if prototype is None:
-            return []
+            described = None if self._debug is None else self._debug()
+            return [] if described is None else described.variables()
         btf = prototype.btf
         found = [("$return", prototype.result)] if self._returns(prototype) else []
         found += [

@@ -1,4 +1,4 @@
-"""``kernel``, ``module`` and ``kprobe``: tracepoints and functions of the kernel."""
+"""``kernel``, ``module`` and ``kprobe``: tracepoints and code of the kernel."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from pystap.lang import ast
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.shapes import ShapeMatch, match_shapes
 from pystap.probes.tracepoints import SHAPES, tracepoint_matches
-from pystap.probes.unsupported import refuse_unsupported
 from pystap.typing import Final
 
+HOOK_SHAPE: Final = "kernel.lsm(string)"
+WATCHPOINT_SHAPES: Final = tuple(
+    f"kernel.data({what}.{access}"
+    for what in ("number)", "number).length(number)", "string)")
+    for access in ("write", "rw")
+)
 _RETURNS: Final = ("return", "return.maxactive(number)")
 _FUNCTION: Final = (
     "function(string)", "function(string).call", "function(string).exported",
     *(f"function(string).{each}" for each in _RETURNS),
-    "function(number)", "function(number).call",
+    "function(number)", "function(number).call", "function(number).exported",
     *(f"function(number).{each}" for each in _RETURNS),
     "statement(number)",
 )  # fmt: skip
@@ -30,8 +35,8 @@ _FUNCTIONS: Final = (
     ),
     "kprobe.statement(number).absolute",
 )
-# What there is in the language but needs more than symbols and BTF.
-_NEED_DEBUGINFO: Final = tuple(
+# What only debug information tells.
+_IN_SOURCE: Final = tuple(
     f"{root}.{rest}"
     for root in ("kernel", "module(string)")
     for rest in (
@@ -42,6 +47,7 @@ _NEED_DEBUGINFO: Final = tuple(
         "statement(number).nearest",
     )
 )  # fmt: skip
+_FURTHER: Final = (HOOK_SHAPE, *WATCHPOINT_SHAPES)
 
 
 class Kernel:
@@ -54,10 +60,9 @@ class Kernel:
 
         Where a wildcard stands for several shapes it is enough that one of them has a match.
         """
-        refuse_unsupported(point)
         matches: list[Match] = []
         problems: list[DiagnosticError] = []
-        for found in match_shapes(point, (*SHAPES, *_FUNCTIONS, *_NEED_DEBUGINFO)):
+        for found in match_shapes(point, (*SHAPES, *_FUNCTIONS, *_IN_SOURCE, *_FURTHER)):
             try:
                 matches += _matches(found, point, env)
             except DiagnosticError as error:
@@ -68,17 +73,23 @@ class Kernel:
 
     def patterns(self) -> Iterable[str]:
         """The shapes that can be attached."""
-        return (*SHAPES, *_FUNCTIONS)
+        return (*SHAPES, *_FUNCTIONS, *_IN_SOURCE, *_FURTHER)
 
 
 def _matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     if found.shape in SHAPES:
         return tracepoint_matches(found, point, env)
-    from pystap.probes.kernel_functions import function_matches, missing_debuginfo
+    if found.shape == HOOK_SHAPE:
+        from pystap.probes.lsm import hook_matches
 
-    if found.shape in _FUNCTIONS:
-        return function_matches(found, point, env)
-    raise missing_debuginfo(found, point)
+        return hook_matches(str(found.args[1]), point, env)
+    if found.shape in WATCHPOINT_SHAPES:
+        from pystap.probes.watchpoints import watchpoint_matches
+
+        return watchpoint_matches(found, point, env)
+    from pystap.probes.kernel_functions import function_matches
+
+    return function_matches(found, point, env, found.shape in _IN_SOURCE)
 
 
 FAMILY: Final = Kernel()

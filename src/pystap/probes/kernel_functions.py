@@ -1,8 +1,14 @@
-"""Functions of the kernel and its modules, by name or address, from symbols and BTF."""
+"""Functions of the kernel and its modules, by name or address, from symbols and BTF.
+
+What these do not tell is asked of debug information, where there is some
+(:mod:`pystap.probes.kernel_places`).
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 
 from pystap.debuginfo.functions import FunctionTable, KernelFunction
 from pystap.lang import ast
@@ -10,6 +16,15 @@ from pystap.lang.tokens import Token
 from pystap.probes import attach
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.function_context import FunctionContext, Prototype
+from pystap.probes.kernel_debug import (
+    address_in_file,
+    context_at,
+    function_table,
+    kernel_files,
+    local_image,
+    required_image,
+    runs,
+)
 from pystap.probes.shapes import Arg, ShapeMatch, bad_point, has_wildcard, point_text
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -33,17 +48,34 @@ class _Asked(NamedTuple):
     exported: bool
     maxactive: int
     tok: Token
+    file: str = ""  # of the module, when it was given by that
 
 
-def function_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
-    """The places of one shape: one match, that falls into parts by prototype when asked to."""
+def function_matches(
+    found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv, in_source: bool = False
+) -> list[Match]:
+    """The places of one shape: one match, that falls into parts by prototype when asked to.
+
+    With ``in_source`` only debug information can answer; so it is for functions by file.
+    """
     asked = _take_apart(found, point)
     if env.optional and not _possible(env):
         raise bad_point("this kernel cannot probe its functions", asked.tok)
-    table = env.functions = env.functions or FunctionTable()
+    if isinstance(asked.wanted, str) and (in_source or "@" in asked.wanted):
+        return _in_source(asked, env)
+    table = function_table(env)
     if isinstance(asked.wanted, int):
+        if in_source:
+            return _address_in_source(asked, asked.wanted, table, env)
         return [_at_address(asked, asked.wanted, table, env)]
-    functions = _by_name(asked, str(asked.wanted), table)
+    name = str(asked.wanted)
+    inlined = _inlined(asked, name, env)
+    functions = _by_name(asked, name, table, bool(inlined))
+    return _known(asked, functions, env) + inlined
+
+
+def _known(asked: _Asked, functions: list[KernelFunction], env: ProbeEnv) -> list[Match]:
+    """Functions that have symbols."""
     if not functions:
         return []
     prototypes = Prototypes(env)
@@ -69,25 +101,6 @@ def _possible(env: ProbeEnv) -> bool:
     return env.has_feature("fentry")
 
 
-def missing_debuginfo(found: ShapeMatch, point: ast.ProbePoint) -> Exception:
-    """The error for a probe point that only debuginfo can answer."""
-    last = found.shape.rpartition(".")[2].partition("(")[0]
-    what = {"statement": "source lines", "inline": "inlined functions"}.get(last, f"'.{last}'")
-    return _missing(what, point.components[-1].tok)
-
-
-def _missing(what: str, tok: Token, hint: str = "") -> Exception:
-    machine = os.uname()
-    return bad_point(
-        f"missing {machine.machine} kernel/module debuginfo [man warning::debuginfo]"
-        f" under '/lib/modules/{machine.release}/build': {what} need it",
-        tok,
-        hint=hint
-        or 'functions can be probed by name without it: kernel.function("NAME")[.return];'
-        " their parameters and $return are known from BTF",
-    )
-
-
 def _take_apart(found: ShapeMatch, point: ast.ProbePoint) -> _Asked:
     names = [part.partition("(")[0] for part in found.shape.split(".")]
     args = list(found.args)
@@ -99,6 +112,8 @@ def _take_apart(found: ShapeMatch, point: ast.ProbePoint) -> _Asked:
         "return" in names, "exported" in names, _maxactive(names, args, point),
         point.components[min(at, len(point.components) - 1)].tok,
     )  # fmt: skip
+    if asked.module.endswith(".ko") or "/" in asked.module:
+        asked = asked._replace(file=asked.module, module=_module_name(asked.module))
     if asked.wanted == "" or ("module" in names and not module):
         raise bad_point("a function or module with an empty name", asked.tok)
     if names[0] == "kprobe":
@@ -124,16 +139,10 @@ def _maxactive(names: list[str], args: list[Arg], point: ast.ProbePoint) -> int:
 # --- by name ------------------------------------------------------------------------------------
 
 
-def _by_name(asked: _Asked, pattern: str, table: FunctionTable) -> list[KernelFunction]:
-    if "@" in pattern:
-        name = pattern.partition("@")[0]
-        raise _missing(
-            "source files and lines",
-            asked.tok,
-            f'kernel.function("{name}") needs none, and BTF tells the parameters'
-            if name.strip("*")
-            else "",
-        )
+def _by_name(
+    asked: _Asked, pattern: str, table: FunctionTable, elsewhere: bool
+) -> list[KernelFunction]:
+    """The functions with symbols; none is an error unless there are places ``elsewhere``."""
     functions = table.matching(pattern, asked.module)
     if asked.exported and functions:
         exported = table.exported()
@@ -144,7 +153,7 @@ def _by_name(asked: _Asked, pattern: str, table: FunctionTable) -> list[KernelFu
                 hint="/proc/kallsyms lists them if it is built with CONFIG_KALLSYMS_ALL",
             )
         functions = [f for f in functions if f.name in exported]
-    if not functions:
+    if not functions and not elsewhere:
         _explain_none(asked, pattern, table)
     return functions
 
@@ -181,7 +190,7 @@ def _near(asked: _Asked, name: str, table: FunctionTable) -> str:
     near = suggest(name, table.names(asked.module))
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return "the compiler may have inlined it everywhere: only debuginfo could tell"
+    return "the compiler may have inlined it everywhere: only debug information could tell"
 
 
 def _no_module(asked: _Asked, table: FunctionTable) -> Exception:
@@ -197,11 +206,12 @@ def _no_module(asked: _Asked, table: FunctionTable) -> Exception:
 
 
 def _match(asked: _Asked, function: KernelFunction, prototypes: Prototypes) -> Match:
-    prototype, missing = None, "kprobe points have no variables"
+    prototype, missing, debug = None, "kprobe points have no variables", None
     if asked.names[0] != "kprobe":
         prototype, missing = prototypes.of(function)
+        debug = context_at(function, 0, asked.is_return, prototypes.env)
     place = _place(asked, function, prototype.words if prototype else -1)
-    return Match([place], FunctionContext(prototype, asked.is_return, missing))
+    return Match([place], FunctionContext(prototype, asked.is_return, missing, debug))
 
 
 def _place(asked: _Asked, function: KernelFunction, words: int) -> tuple[str, attach.Attach]:
@@ -249,7 +259,117 @@ def _at_address(asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv
         function.name, function.module, offset=offset, instance=function.instance
     )
     missing = "inside of functions they need debuginfo"
-    return Match([(text, where)], FunctionContext(None, False, missing))
+    debug = context_at(function, offset, False, env)
+    return Match([(text, where)], FunctionContext(None, False, missing, debug))
+
+
+def _address_in_source(
+    asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv
+) -> list[Match]:
+    """What debug information knows at an address of the kernel that runs."""
+    from pystap.probes.kernel_places import places_in
+
+    image = required_image(_module_of(asked), env, asked.tok, "inlined functions and lines")
+    inner = address & ((1 << 64) - 1)
+    if runs(env):
+        found = table.at(inner)
+        if found is None or found[0].module != asked.module:
+            whose = f"module {asked.module}" if asked.module else "the kernel"
+            raise bad_point(f"no function of {whose} at address {inner:#x}", asked.tok)
+        inner = address_in_file(image, found[0], found[1], asked.tok)
+    kind = ".".join(asked.names[asked.at :])
+
+    def text(_module: str) -> Callable[[Iterable[str | int]], str]:
+        shown = point_text(asked.names, asked.args)
+        return lambda _: shown.replace(f"({address})", f"({address & ((1 << 64) - 1):#x})")
+
+    return places_in([_module_of(asked)], text, kind, [inner], env, asked.tok)
+
+
+# --- by source ----------------------------------------------------------------------------------
+
+
+def _in_source(asked: _Asked, env: ProbeEnv) -> list[Match]:
+    """Files, lines, inlined functions, labels and calls."""
+    from pystap.probes.kernel_places import places_in
+
+    wild = has_wildcard(asked.module)
+    modules = _modules(asked, env) if wild else [_module_of(asked)]
+    if asked.module and not wild and runs(env):
+        table = function_table(env)
+        if asked.module not in table.modules():
+            raise _no_module(asked, table)
+    kind = ".".join(asked.names[asked.at :])
+    rest = [arg for arg in asked.args[asked.at :] if arg is not None]
+    if asked.maxactive:
+        rest.pop()
+    found = places_in(
+        modules, lambda m: _texts(asked, m), kind, rest, env, asked.tok, asked.maxactive, wild,
+        _instead(asked),
+    )  # fmt: skip
+    if not found and not has_wildcard(str(asked.wanted)) and not wild:
+        whose = f"module {asked.module}" if asked.module else "the kernel"
+        raise bad_point(
+            f"no match for '{asked.wanted}' in the debug information of {whose}",
+            asked.tok,
+            hint="or the kernel allows no probe there (kprobes/blacklist, notrace)",
+        )
+    return found
+
+
+def _instead(asked: _Asked) -> str:
+    """What BTF and symbols can do for a point that needs debug information; empty for nothing."""
+    name = str(asked.wanted).partition("@")[0]
+    if not name.strip("*") or "inline" in asked.names:
+        return ""
+    root = f'module("{asked.module}")' if asked.module else "kernel"
+    return f'{root}.function("{name}")[.return], whose parameters and result BTF tells'
+
+
+def _modules(asked: _Asked, env: ProbeEnv) -> list[str]:
+    """The modules a pattern stands for: those that are loaded, or of a kernel that runs not."""
+    files = kernel_files(env)
+    known = function_table(env).modules() if runs(env) else sorted(set(files.modules()))
+    return [name for name in known if fnmatchcase(name, asked.module)]
+
+
+def _module_of(asked: _Asked) -> str:
+    """The module, by its file if that was given."""
+    return asked.file or asked.module
+
+
+def _texts(asked: _Asked, module: str) -> Callable[[Iterable[str | int]], str]:
+    """Makes probe points of the arguments behind the module."""
+    before: list[Arg] = [_module_name(module)] if module else [None]
+
+    def text(args: Iterable[str | int]) -> str:
+        given = iter(args)
+        shaped = asked.args[asked.at :]
+        return point_text(
+            asked.names, [*before, *(a if a is None else next(given) for a in shaped)]
+        )
+
+    return text
+
+
+def _inlined(asked: _Asked, pattern: str, env: ProbeEnv) -> list[Match]:
+    """Where debug information that is at hand says that a function was inlined."""
+    from pystap.probes.kernel_places import inlined_in
+
+    if asked.names[-1] != "function" or asked.names[0] == "kprobe" or has_wildcard(pattern):
+        return []
+    if has_wildcard(asked.module):
+        return []
+    image = local_image(_module_of(asked), env)
+    if image is None:
+        return []
+    return inlined_in(image, pattern, _texts(asked, _module_of(asked)), env, asked.tok)
+
+
+def _module_name(path: str) -> str:
+    from pystap.debuginfo.kernelfiles import module_name
+
+    return module_name(path)
 
 
 # --- prototypes ---------------------------------------------------------------------------------
@@ -259,7 +379,7 @@ class Prototypes:
     """Prototypes of functions in BTF; those of equal shape are made once."""
 
     def __init__(self, env: ProbeEnv) -> None:
-        self._env = env
+        self.env = env
         self._made: dict[object, Prototype] = {}
 
     def of(self, function: KernelFunction) -> tuple[Prototype | None, str]:
@@ -288,7 +408,7 @@ class Prototypes:
     def _btf(self, module: str) -> Btf | None:
         from pystap.debuginfo.btf import BtfMissing
 
-        btf = self._env.btf()
+        btf = self.env.btf()
         if not module:
             return btf
         try:

@@ -1,7 +1,7 @@
-"""``@var("name")`` of kernel variables.
+"""``@var("name[@unit]"[, "module"])`` of kernel variables.
 
 BTF has variables with their types, in most kernels the per-CPU ones only; where they are is told
-by /proc/kallsyms.
+by /proc/kallsyms.  Debug information has all, where there is some.
 """
 
 from __future__ import annotations
@@ -27,16 +27,15 @@ def expand_var(node: ast.AtVar, env: ProbeEnv) -> ast.Expr:
     """
     from pystap.debuginfo.btf import KIND_VAR
 
-    btf = _btf_of(node.module, env, node.tok)
+    module = "" if node.module in (None, "kernel", "vmlinux") else str(node.module)
     name = node.target.partition("@")[0]
-    type_id = btf.find(name, KIND_VAR)
-    if type_id is None:
-        where = f" in {node.module}" if node.module else ""
-        raise error(
-            f"unable to find global variable '{node.target}'{where}",
-            node.tok,
-            hint="BTF describes per-CPU variables only; @defined() tells whether one can be read",
-        )
+    btf = _btf_of(module, env)
+    type_id = None if btf is None else btf.find(name, KIND_VAR)
+    if btf is None or type_id is None:
+        described = _described(node, module, env)
+        if described is not None:
+            return expand(described, node.components, node.tok, node.address_of)
+        raise _unknown(node, module, env)
     view = btf.type(type_id)
     assert isinstance(view, t.Var)
     addr = _variable_address(btf, type_id, name, node.tok)
@@ -82,13 +81,53 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _btf_of(module: str | None, env: ProbeEnv, tok: Token) -> Btf:
+def _btf_of(module: str, env: ProbeEnv) -> Btf | None:
+    """The kernel's, a module's, or None when there is none."""
     from pystap.debuginfo.btf import BtfMissing
 
-    btf = env.btf()
-    if module in (None, "", "kernel", "vmlinux"):
-        return btf
     try:
-        return btf.module(str(module).removesuffix(".ko"))
-    except BtfMissing as problem:
-        raise error(f"no type information for module '{module}': {problem}", tok) from None
+        btf = env.btf()
+        return btf.module(module.removesuffix(".ko")) if module else btf
+    except BtfMissing:
+        return None
+
+
+def _described(node: ast.AtVar, module: str, env: ProbeEnv) -> Place | None:
+    """The variable by debug information, None when there is none that knows it."""
+    from pystap.debuginfo import dwarfconst as c
+    from pystap.debuginfo.dwarfplaces import file_fits
+    from pystap.probes.kernel_addresses import address_now
+    from pystap.probes.kernel_debug import local_image
+    from pystap.probes.locations import NoLocation
+
+    image = local_image(module, env)
+    name, _, unit = node.target.partition("@")
+    if image is None or not image.has_variable(name):
+        return None
+    for die in image.info.names.variables(name):
+        ops = None if die.flag(c.AT_DECLARATION) else die.location(c.AT_LOCATION, 0)
+        if not ops or ops[0].code != c.OP_ADDR or (unit and not file_fits(die.unit().name, unit)):
+            continue
+        try:
+            addr = address_now(image, ops[0].number, 0, None, node.tok)
+        except NoLocation as reason:
+            raise error(f"'{node.target}' is not accessible: {reason}", node.tok) from None
+        types = image.info.types
+        return Place(addr, types, types.id_of(die.type()), "kernel", True)
+    return None
+
+
+def _unknown(node: ast.AtVar, module: str, env: ProbeEnv) -> Exception:
+    from pystap.probes.kernel_debug import how_to_get, kernel_files, local_image
+
+    if module and _btf_of(module, env) is None and local_image(module, env) is None:
+        return error(f"no type information for module '{module}'", node.tok)
+    where = f" in {node.module}" if node.module else ""
+    hint = "@defined() tells whether one can be read"
+    if local_image(module, env) is None:
+        files = kernel_files(env)
+        hint = (
+            "BTF describes per-CPU variables only, debug information would tell all;"
+            f" {how_to_get(files.release, files.build)}"
+        )
+    return error(f"unable to find global variable '{node.target}'{where}", node.tok, hint=hint)

@@ -33,9 +33,8 @@ _COMPARISONS: Final = {
     c.OP_EQ: "==", c.OP_GE: ">=", c.OP_GT: ">", c.OP_LE: "<=", c.OP_LT: "<", c.OP_NE: "!=",
 }  # fmt: skip
 _TYPED_CONVERT: Final = (c.OP_CONVERT, c.OP_GNU_CONVERT, c.OP_REINTERPRET, c.OP_GNU_REINTERPRET)
+_THREAD_LOCAL: Final = (c.OP_FORM_TLS_ADDRESS, c.OP_GNU_PUSH_TLS_ADDRESS)
 _REFUSED: Final = {
-    c.OP_FORM_TLS_ADDRESS: "it is thread-local",
-    c.OP_GNU_PUSH_TLS_ADDRESS: "it is thread-local",
     c.OP_IMPLICIT_POINTER: "it points to something that was optimized out",
     c.OP_GNU_IMPLICIT_POINTER: "it points to something that was optimized out",
     c.OP_GNU_PARAMETER_REF: "only the callers know it",
@@ -54,8 +53,9 @@ class NoLocation(Exception):  # noqa: N818 - what is said of a variable
 class Frame:
     """Where locations are evaluated.
 
-    ``function`` owns the frame base; ``bias`` gives what is added to addresses of the file, None
-    for nothing.  ``at_entry``: no instruction of the function has run yet.
+    ``function`` owns the frame base; ``address`` tells where what has an address in the file is.
+    ``at_entry``: no instruction of the function has run yet.  ``thread_local`` makes the address
+    of what is so many bytes into the thread's own variables of the file.
     """
 
     types: DwarfTypes
@@ -63,8 +63,9 @@ class Frame:
     pc: int
     at_entry: bool
     space: Space
-    bias: Callable[[Token], ast.Expr | None]
+    address: Callable[[int, Token], ast.Expr]
     tok: Token
+    thread_local: Callable[[ast.Expr, Token], ast.Expr] | None = None
 
 
 class Located(NamedTuple):
@@ -250,9 +251,7 @@ class _Machine:
         if code in (c.OP_ADDR, c.OP_ADDRX, c.OP_GNU_ADDR_INDEX):
             address = op.number if code == c.OP_ADDR else op.value
             assert isinstance(address, int)
-            bias = frame.bias(self.tok)
-            place = number(_signed(address), self.tok)
-            return place if bias is None else _plus(bias, _signed(address), self.tok)
+            return frame.address(_signed(address), self.tok)
         if code in (c.OP_ENTRY_VALUE, c.OP_GNU_ENTRY_VALUE):
             return self._entry_value(op)
         if code in (c.OP_REGVAL_TYPE, c.OP_GNU_REGVAL_TYPE):
@@ -308,6 +307,10 @@ class _Machine:
             made = _absolute(self._pop(), tok)
         elif code in _TYPED_CONVERT:
             made = self._converted(self._pop(), op.value)
+        elif code in _THREAD_LOCAL:
+            if frame.thread_local is None:
+                raise NoLocation("it is thread-local")
+            made = frame.thread_local(self._pop(), tok)
         else:
             return False
         self.stack.append(made)

@@ -114,7 +114,7 @@ def member_of(place: Place, name: str, tok: Token) -> Place:
     """``place->name``, through a pointer where there is one."""
     place = object_of(place, tok)
     btf = place.btf
-    struct_id, struct = _complete(btf, place.type_id)
+    btf, struct_id, struct = _complete(btf, place.type_id)
     in_registers = isinstance(struct, t.Struct) and bool(place.words)
     if place.pointers or not (place.memory or in_registers) or not isinstance(struct, t.Struct):
         raise error(f"'{place.type_text()}' has no members: cannot apply '->{name}'", tok)
@@ -134,6 +134,9 @@ def member_of(place: Place, name: str, tok: Token) -> Place:
 def element_of(place: Place, index: ast.Expr, tok: Token) -> Place:
     """``place[index]`` of an array, or of what a pointer points to."""
     view = place.view()
+    if isinstance(view, t.Ref) and not place.pointers:
+        place = object_of(place, tok)
+        view = place.view()
     if isinstance(view, t.Array):
         first = place._replace(type_id=view.element)
     elif isinstance(view, t.Ptr):
@@ -347,17 +350,14 @@ def _typed(expr: ast.Expr, ctype: CType, tok: Token) -> ast.Expr:
     return ast.Unary(tok=tok, type="long", ctype=ctype, op="+", operand=expr)
 
 
-def _complete(btf: Types, type_id: int) -> tuple[int, t.BtfType]:
+def _complete(btf: Types, type_id: int) -> tuple[Types, int, t.BtfType]:
     """The type behind typedefs, and for a mere declaration the definition of that name."""
-    from pystap.debuginfo.btf import KIND_STRUCT, KIND_UNION
-
     resolved = btf.resolve(type_id)
     view = btf.type(resolved)
-    if isinstance(view, t.Fwd):
-        found = btf.find(view.name, KIND_UNION if view.is_union else KIND_STRUCT)
-        if found is not None:
-            return found, btf.type(found)
-    return resolved, view
+    found = btf.definition(view) if isinstance(view, t.Fwd) else None
+    if found is not None:
+        return (*found, found[0].type(found[1]))
+    return btf, resolved, view
 
 
 def _no_member(btf: Types, struct_id: int, name: str, tok: Token) -> Exception:
@@ -371,8 +371,8 @@ def _no_member(btf: Types, struct_id: int, name: str, tok: Token) -> Exception:
 
 
 def _element_size(btf: Types, type_id: int, tok: Token) -> int:
-    complete_id, _ = _complete(btf, type_id)
-    return size_of(btf, complete_id, tok)
+    types, complete_id, _ = _complete(btf, type_id)
+    return size_of(types, complete_id, tok)
 
 
 def _bitfield_unit(bit_offset: int, bit_size: int, declared: int) -> tuple[int, int]:

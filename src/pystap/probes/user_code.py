@@ -1,4 +1,4 @@
-"""Context variables of places in user programs, as DWARF describes them."""
+"""Context variables of places in programs, the kernel and its modules, as DWARF describes them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,15 @@ _TEXTS: Final = ("$$vars", "$$parms", "$$locals")
 
 
 class CodeContext:
-    """What is visible at one place of a program."""
+    """What is visible at one place of a program, or of the kernel."""
 
     def __init__(self, info: DebugInfo, place: CodePlace) -> None:
         self.info = info
         self.place = place
         self.types = info.types
+        image = info.image
+        #: whose variables these are: "kernel", a module's name, or None for those of a program
+        self.kernel_module = None if image is None else image.module or "kernel"
         self.share_key: object = ("user code", info.path, place.pc, place.function.key)
         self._variables: dict[str, Die] | None = None
 
@@ -99,7 +102,8 @@ class CodeContext:
 
         The program can only be this one: where others are loaded is not known.
         """
-        if node.module and os.path.realpath(node.module) != os.path.realpath(self.info.path):
+        own = self.info.image is not None or not node.module
+        if not own and os.path.realpath(node.module or "") != os.path.realpath(self.info.path):
             raise error(f"variables of {node.module} can be had in its own probes only", node.tok)
         try:
             return self._global(node)
@@ -128,11 +132,12 @@ class CodeContext:
         return expand(place, var.components, var.tok, var.address_of)
 
     def _enumerator(self, var: ast.TargetVar) -> ast.Expr:
-        found = None if var.components else self.types.enumerator(var.name[1:])
+        found = None if var.components else self.types.enumerator_anywhere(var.name[1:])
         if found is None:
             raise unknown_variable(var, [f"${name}" for name in self._visible()])
-        made = number(found[1], var.tok)
-        made.ctype = CType(self.types, found[0], "user")
+        types, type_id, value = found
+        made = number(value, var.tok)
+        made.ctype = CType(types, type_id, self.info.space)
         return made
 
     def _visible(self) -> dict[str, Die]:
@@ -148,14 +153,20 @@ class CodeContext:
 
     def _globals(self, name: str, unit: str) -> Iterator[Die]:
         """Variables outside functions: of this unit, then of others; of ``unit`` if given."""
-        from pystap.debuginfo.dwarfplaces import file_fits
+        from pystap.debuginfo.dwarfplaces import file_fits, is_meant
+        from pystap.debuginfo.qualified import is_qualified, take_apart
 
+        scoped = name if is_qualified(name) else ""
+        if scoped:
+            name = take_apart(name).last
         if not unit:
             for die in globals_of(self.place.function.unit(), name):
-                if not die.flag(c.AT_DECLARATION):
+                if _is_defined(die) and (not scoped or is_meant(die, scoped)):
                     yield die
+        if self.info.image is not None and not self.info.image.has_variable(name):
+            return
         for die in self.info.names.variables(name):
-            if die.flag(c.AT_DECLARATION):
+            if not _is_defined(die) or (scoped and not is_meant(die, scoped)):
                 continue
             if not unit or file_fits(die.unit().name, unit):
                 yield die
@@ -169,7 +180,7 @@ class CodeContext:
         first, *more = located.words
         if located.memory:
             assert first is not None  # addresses are known or refused
-            return Place(first, self.types, type_id, "user", True)
+            return Place(first, self.types, type_id, self.info.space, True)
         if all(word is None for word in located.words):
             raise NoLocation("optimized out")
         view = self.types.type(self.types.resolve(type_id))
@@ -177,9 +188,9 @@ class CodeContext:
             if first is None or more:
                 raise NoLocation("only parts of it are known here" if not more else "too large")
             first = extended(first, self.types, type_id, tok)
-        return Place(first or number(0, tok), self.types, type_id, "user", False)._replace(
-            words=located.words
-        )
+        return Place(
+            first or number(0, tok), self.types, type_id, self.info.space, False
+        )._replace(words=located.words)
 
     def _located(self, die: Die, tok: Token) -> Located:
         frame = self._frame(tok)
@@ -198,7 +209,27 @@ class CodeContext:
     def _frame(self, tok: Token) -> Frame:
         owner = frame_base(self.place.function)
         at_entry = self.place.pc == owner.entry_pc()
-        return Frame(self.types, owner, self.place.pc, at_entry, "user", self._bias, tok)
+        return Frame(
+            self.types, owner, self.place.pc, at_entry, self.info.space, self._address, tok,
+            self._own_of_thread,
+        )  # fmt: skip
+
+    def _own_of_thread(self, offset: ast.Expr, tok: Token) -> ast.Expr:
+        """The address of a thread-local variable.  Raises :class:`NoLocation`."""
+        from pystap.probes.thread_local import address_in_thread
+
+        return address_in_thread(self.info.path, offset, self._bias(tok), tok)
+
+    def _address(self, address: int, tok: Token) -> ast.Expr:
+        """Where something with an address in the file is now.  Raises :class:`NoLocation`."""
+        if self.info.image is not None:
+            from pystap.probes.kernel_addresses import address_now
+
+            return address_now(self.info.image, address, self.place.pc, self._bias(tok), tok)
+        bias = self._bias(tok)
+        return (
+            number(address, tok) if bias is None else binary("+", bias, number(address, tok), tok)
+        )
 
     def _bias(self, tok: Token) -> ast.Expr | None:
         """How far from the addresses of its file the program is loaded."""
@@ -210,7 +241,7 @@ class CodeContext:
     def _has_value(self, die: Die) -> bool:
         """Whether a variable can be had, for lists; its own token does not matter."""
         try:
-            self._located(die, _no_token())
+            self._place(die, _no_token())
         except NoLocation:
             return False
         return True
@@ -267,7 +298,7 @@ class CalleeContext(CodeContext):
             tok=tok,
             type="long",
             addr=binary("-", where, number(_RETURN_ADDRESS, tok), tok),
-            space="user",
+            space=self.info.space,
             size=8,
             signed=False,
         )
@@ -299,7 +330,7 @@ class ReturnContext(CodeContext):
     def __init__(self, info: DebugInfo, place: CodePlace) -> None:
         super().__init__(info, place)
         self.share_key = ("user code", info.path, place.pc, place.function.key, "return")
-        self._entry = CodeContext(info, place)
+        self._entry: CodeContext = CodeContext(info, place)
 
     def key_for(self, used: Collection[str]) -> object:
         """Alike in the whole program when nothing of the place is used."""
@@ -346,7 +377,7 @@ class ReturnContext(CodeContext):
         type_die = self.place.function.type()
         if type_die is None:
             raise error(f"'{self.place.name}' returns nothing", tok)
-        return returned(self.types, self.types.id_of(type_die), tok)
+        return returned(self.types, self.types.id_of(type_die), tok, self.info.space)
 
     def _bias(self, tok: Token) -> ast.Expr | None:
         """Taken at the entry: the return is reported in the caller, maybe another file's."""
@@ -355,6 +386,31 @@ class ReturnContext(CodeContext):
         here: ast.Expr = CoreContext(tok=tok, type="long", kind="ip")
         here = ast.AtOp(tok=tok, name="entry", args=[here])
         return binary("-", here, number(self.place.pc, tok), tok)
+
+
+class CalleeReturnContext(ReturnContext):
+    """The return of a function that counts when a certain one has called it (None: any)."""
+
+    def __init__(self, info: DebugInfo, place: CodePlace, caller: CodePlace | None) -> None:
+        super().__init__(info, place)
+        self._called = CalleeContext(info, place, caller)
+        self._entry = self._called
+        self.share_key = ("return", self._called.share_key)
+
+    def key_for(self, used: Collection[str]) -> object:
+        """Never alike: the callers differ."""
+        del used
+        return self.share_key
+
+    def guard(self, tok: Token) -> ast.Expr | None:
+        """Whether the function was entered from the caller's code."""
+        entered = self._called.guard(tok)
+        return None if entered is None else ast.AtOp(tok=tok, name="entry", args=[entered])
+
+
+def _is_defined(variable: Die) -> bool:
+    """Whether this is more than a declaration."""
+    return variable.has(c.AT_LOCATION) or not variable.flag(c.AT_DECLARATION)
 
 
 def variables_at_origin(function: Die) -> list[Die]:

@@ -51,9 +51,9 @@ def function_matches(
             elf.require_machine()
             info = debug_info(target.program.path, env)
             if info is not None:
-                from pystap.probes.user_places import code_matches
+                from pystap.probes.user_places import ProgramCode, code_matches
 
-                matches = code_matches(target, info, elf, kind, args, tok)
+                matches = code_matches(ProgramCode(target, elf), info, kind, args, tok)
                 if matches:
                     return matches
             return _by_symbols(target, elf, kind, args, lenient, env, tok)
@@ -119,12 +119,15 @@ def _described(
 ) -> Iterator[Match]:
     """A function that debug information knows by another name than the symbol's."""
     from pystap.debuginfo.dwarfplaces import at_entry
-    from pystap.probes.user_places import place_match
+    from pystap.probes.user_places import ProgramCode, place_match
 
     address = elf.address_of_offset(place.offset)
     found = None if address is None else at_entry(info, address)
     if found is not None:
-        yield place_match(target, info, elf, found._replace(name=place.symbol), names)
+        code = ProgramCode(target, elf)
+        match = place_match(code, info, found._replace(name=place.symbol), names)
+        if match is not None:
+            yield match
 
 
 class FunctionContext:
@@ -188,12 +191,21 @@ def _by_name(
     symbols = _functions(elf, exported)
     wild = has_wildcard(pattern)
     fitting = [s for s in symbols if s.name == pattern or (wild and fnmatchcase(s.name, pattern))]
+    if not fitting:
+        from pystap.debuginfo.qualified import fits
+
+        fitting = [s for s in symbols if _is_mangled(s.name) and fits(s.name, s.name, pattern)]
     indirect = [symbol for symbol in fitting if symbol.kind == _ifunc()]
     usable = [symbol for symbol in fitting if symbol.kind != _ifunc()]
     places = _places(elf, usable)
     if not places and not lenient and not wild:
         raise _not_found(elf, pattern, symbols, indirect, program, tok)
     return places, _notes(indirect)
+
+
+def _is_mangled(name: str) -> bool:
+    """Whether a symbol's name is made from one that has scopes or types (C++, Rust)."""
+    return name.startswith(("_Z", "_R"))
 
 
 def _functions(elf: Elf, exported: bool) -> list[Symbol]:

@@ -1,4 +1,5 @@
-"""Functions, statements and labels of programs that have debug information."""
+"""Functions, statements and labels of code that has debug information: of programs, and of the
+kernel and its modules (:mod:`pystap.probes.kernel_places`)."""
 
 from __future__ import annotations
 
@@ -20,14 +21,59 @@ from pystap.probes.attach import Attach, Uprobe
 from pystap.probes.base import Match
 from pystap.probes.programs import Program
 from pystap.probes.shapes import bad_point, escaped
-from pystap.probes.user_code import CalleeContext, CodeContext, ReturnContext
-from pystap.typing import TYPE_CHECKING, Final, NamedTuple
+from pystap.probes.user_code import (
+    CalleeContext,
+    CalleeReturnContext,
+    CodeContext,
+    ReturnContext,
+)
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pystap.debuginfo.debugfiles import DebugInfo
     from pystap.debuginfo.elf import Elf
 
 _WHOLE: Final = ("call", "return", "exported")  # shapes that inlined functions have not
+
+
+class Code(Protocol):
+    """Code to probe in, by what its debug information says."""
+
+    def text(self, args: Iterable[str | int]) -> str:
+        """A probe point of the arguments behind the program or module."""
+        ...
+
+    def attach(self, place: Place) -> Attach | None:
+        """An instruction; None for one that cannot be probed."""
+        ...
+
+    def attach_return(self, place: Place) -> Attach | None:
+        """The return of a function."""
+        ...
+
+
+class ProgramCode(NamedTuple):
+    """The code of a program: ``elf`` is its file."""
+
+    target: Target
+    elf: Elf
+
+    def text(self, args: Iterable[str | int]) -> str:
+        """A probe point of the arguments behind the program."""
+        return self.target.text(args)
+
+    def attach(self, place: Place) -> Attach | None:
+        """An instruction; None when it is not in the file."""
+        offset = self.elf.file_offset(place.pc)
+        return None if offset is None else self.target.uprobe(offset, place.name)
+
+    def attach_return(self, place: Place) -> Attach | None:
+        """The return of a function, entered at its beginning."""
+        start, body = self.elf.file_offset(place.entry), self.elf.file_offset(place.pc)
+        if start is None or body is None:
+            return None
+        uprobe = self.target.uprobe(start, place.name, True)
+        return uprobe if body == start else uprobe._replace(body=body)
 
 
 class Target(NamedTuple):
@@ -51,9 +97,8 @@ class Target(NamedTuple):
 
 
 def code_matches(
-    target: Target,
+    code: Code,
     info: DebugInfo,
-    elf: Elf,
     kind: str,
     args: list[str | int],
     tok: Token,
@@ -75,45 +120,44 @@ def code_matches(
             places = _statements(info, pattern, names[-1] == "nearest", tok)
         else:
             places = functions(info, pattern)
+    if "callee" in names or "callees" in names:
+        return _callee_matches(code, info, places, names, args)
     places = _of_shape(places, names)
     if names[-1] == "label":
-        return _label_matches(target, info, elf, places, str(args[1]))
-    if names[-1] in ("callee", "callees"):
-        return _callee_matches(target, info, elf, places, names, args)
-    return [
-        place_match(target, info, elf, place, names, args)
-        for place in places
-        if elf.file_offset(place.pc) is not None
-    ]
+        return _label_matches(code, info, places, str(args[1]))
+    return [m for place in places if (m := place_match(code, info, place, names, args))]
 
 
 def place_match(
-    target: Target,
+    code: Code,
     info: DebugInfo,
-    elf: Elf,
     place: Place,
     names: list[str],
     args: Sequence[str | int] = ("",),
-) -> Match:
-    """The match for one place; ``names`` are those of the shape's components."""
-    is_return = names[-1] == "return"
+) -> Match | None:
+    """The match for one place; ``names`` are those of the shape's components.
+
+    None for a place that cannot be probed.
+    """
+    is_return = "return" in names
+    where = code.attach_return(place) if is_return else code.attach(place)
+    if where is None:
+        return None
     context = ReturnContext(info, place) if is_return else CodeContext(info, place)
-    where = (_text(target, place, list(args)), _attach(target, elf, place, names))
-    return Match([where], context)
+    return Match([(_text(code, place, list(args)), where)], context)
 
 
 _PATTERNS: Final = 'write "FUNCTION", "FUNCTION@FILE", "FUNCTION@FILE:LINE" or "FUNCTION@FILE+N"'
 
 
 def _callee_matches(
-    target: Target,
+    code: Code,
     info: DebugInfo,
-    elf: Elf,
     callers: list[Place],
     names: list[str],
     args: list[str | int],
 ) -> list[Match]:
-    """Entries of called functions, that count when they come from the caller."""
+    """Entries (or returns) of called functions, that count when they come from the caller."""
     from pystap.debuginfo.dwarfcalls import callees
 
     pattern, depth = "*", 1
@@ -125,26 +169,43 @@ def _callee_matches(
         depth -= 1
         below: list[Place] = []
         for caller in callers:
-            for place in callees(info, caller, pattern):
-                offset = elf.file_offset(place.pc)
-                if offset is None or (caller.entry, place.pc) in seen:
+            for place in _of_shape(callees(info, caller, pattern), names):
+                if (caller.entry, place.pc) in seen:
                     continue
                 seen.add((caller.entry, place.pc))
-                below.append(place)
-                context = CalleeContext(info, place, None if place.inlined else caller)
-                text = _callee_text(target, caller, place, names, args)
-                matches.append(Match([(text, target.uprobe(offset, place.name))], context))
+                match = _callee_match(code, info, caller, place, names, args)
+                if match is not None:
+                    below.append(place)
+                    matches.append(match)
         callers = below
     return matches
 
 
+def _callee_match(
+    code: Code,
+    info: DebugInfo,
+    caller: Place,
+    place: Place,
+    names: list[str],
+    args: list[str | int],
+) -> Match | None:
+    """One function called by another; inlined ones are in it: no need to look who calls."""
+    is_return = names[-1] == "return"
+    where = code.attach_return(place) if is_return else code.attach(place)
+    if where is None:
+        return None
+    kind = CalleeReturnContext if is_return else CalleeContext
+    context = kind(info, place, None if place.inlined else caller)
+    return Match([(_callee_text(code, caller, place, names, args), where)], context)
+
+
 def _callee_text(
-    target: Target, caller: Place, place: Place, names: list[str], args: list[str | int]
+    code: Code, caller: Place, place: Place, names: list[str], args: list[str | int]
 ) -> str:
     """The probe point of one callee; ``callees`` stands for several ``callee``."""
-    if names[-1] == "callee":
-        return target.text([_place_text(caller), _place_text(place)])
-    text = target.text([_place_text(caller), *args[1:]])
+    if "callee" in names:
+        return code.text([_place_text(caller), _place_text(place)])
+    text = code.text([_place_text(caller), *args[1:]])
     return f'{text[: text.rindex(".callees")]}.callee("{escaped(_place_text(place))}")'
 
 
@@ -152,20 +213,10 @@ def _place_text(place: Place) -> str:
     return place.name + (f"@{place.file}:{place.line}" if place.file else "")
 
 
-def _attach(target: Target, elf: Elf, place: Place, names: list[str]) -> Attach:
-    is_return = names[-1] == "return"
-    start = elf.file_offset(place.entry if is_return else place.pc)
-    body = elf.file_offset(place.pc)
-    assert start is not None  # the caller looked
-    assert body is not None
-    uprobe = target.uprobe(start, place.name, is_return)
-    return uprobe._replace(body=body) if is_return and body != start else uprobe
-
-
-def _text(target: Target, place: Place, args: list[str | int]) -> str:
+def _text(code: Code, place: Place, args: list[str | int]) -> str:
     if isinstance(args[0], int):
-        return target.text(args)
-    return target.text([_place_text(place), *args[1:]])
+        return code.text(args)
+    return code.text([_place_text(place), *args[1:]])
 
 
 def _of_shape(places: list[Place], names: list[str]) -> list[Place]:
@@ -204,14 +255,11 @@ def _at(info: DebugInfo, pc: int, names: list[str]) -> list[Place]:
     return [place]
 
 
-def _label_matches(
-    target: Target, info: DebugInfo, elf: Elf, places: list[Place], pattern: str
-) -> list[Match]:
+def _label_matches(code: Code, info: DebugInfo, places: list[Place], pattern: str) -> list[Match]:
     matches = []
     for place, label in labelled(places, pattern):
-        offset = elf.file_offset(place.pc)
-        if offset is not None:
-            uprobe = target.uprobe(offset, place.name)
-            text = target.text([f"{place.name}@{place.file}:{place.line}", label])
-            matches.append(Match([(text, uprobe)], CodeContext(info, place)))
+        where = code.attach(place)
+        if where is not None:
+            text = code.text([f"{place.name}@{place.file}:{place.line}", label])
+            matches.append(Match([(text, where)], CodeContext(info, place)))
     return matches

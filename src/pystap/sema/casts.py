@@ -11,7 +11,6 @@ from pystap.probes.target import Place, Space, expand, number
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from pystap.debuginfo.btf import Btf
     from pystap.debuginfo.types import Types
     from pystap.probes.base import Context, ProbeEnv
 
@@ -54,7 +53,8 @@ def expand_cast(cast: ast.Cast, env: ProbeEnv, context: Context | None = None) -
     kernel's.  Raises ``DiagnosticError`` when there is no such type or member.
     """
     own = getattr(context, "types", None) if cast.module is None else None
-    found = find_type(cast.type_name, cast.module, env, cast.tok, own)
+    in_kernel = getattr(context, "kernel_module", None) is not None
+    found = find_type(cast.type_name, cast.module, env, cast.tok, own, in_kernel)
     btf, type_id, stars, space = found
     looked_into = bool(cast.components) and not isinstance(cast.components[0], ast.Pretty)
     if not stars and (looked_into or _is_object(btf, type_id)):
@@ -64,25 +64,32 @@ def expand_cast(cast: ast.Cast, env: ProbeEnv, context: Context | None = None) -
 
 
 def find_type(
-    name: str, module: str | None, env: ProbeEnv, tok: Token, own: Types | None = None
+    name: str,
+    module: str | None,
+    env: ProbeEnv,
+    tok: Token,
+    own: Types | None = None,
+    in_kernel: bool = False,
 ) -> NamedType:
     """The type ``name`` of the kernel or of one of the modules of a ``:`` separated list.
 
-    Modules with a slash are programs.  ``own`` are types to look at first, of a program.
+    Modules with a slash are programs.  ``own`` are types to look at first, of a program; with
+    ``in_kernel`` those of the kernel's or a module's debug information, which come after BTF's.
     """
     words, stars = _words(name)
-    type_id = None if own is None else _find(own, words)
+    type_id = None if own is None or in_kernel else _find(own, words)
     if own is not None and type_id is not None:
         return NamedType(own, type_id, stars, "user")
-    tried = [] if own is None else ["the program"]
+    tried = [] if own is None or in_kernel else ["the program"]
     missing: list[str] = []
     for place in (module or "kernel").split(":"):
         space: Space = "user" if "/" in place and "<" not in place else "kernel"
-        btf = _program_types(place, env, tok) if space == "user" else _btf_of(place, env)
-        type_id = None if btf is None else _find(btf, words)
-        if btf is not None and type_id is not None:
-            return NamedType(btf, type_id, stars, space)
-        elif btf is None:
+        known = [_program_types(place, env, tok)] if space == "user" else _kernel_types(place, env)
+        for btf in [*known, own] if in_kernel and own is not None else known:
+            type_id = _find(btf, words)
+            if type_id is not None:
+                return NamedType(btf, type_id, stars, space)
+        if not known:
             missing.append(place)
         tried.append(place or "kernel")
     hint = _near_types(words, env)
@@ -130,16 +137,22 @@ def _program_types(path: str, env: ProbeEnv, tok: Token) -> Types:
     return required_debug_info(program.path, env, tok).types
 
 
-def _btf_of(place: str, env: ProbeEnv) -> Btf | None:
-    """BTF of ``kernel``, ``kernel<header.h>``, ``<header.h>`` or a module; None when absent."""
+def _kernel_types(place: str, env: ProbeEnv) -> list[Types]:
+    """BTF of ``kernel``, ``kernel<header.h>``, ``<header.h>`` or a module, then what its debug
+    information tells; empty when there is neither."""
     from pystap.debuginfo.btf import BtfError
+    from pystap.probes.kernel_debug import local_image
 
-    if place in ("", "kernel") or place.startswith(("kernel<", "<")):
-        return env.btf()
+    header = place in ("", "kernel", "vmlinux") or place.startswith(("kernel<", "<"))
+    module = "" if header else place.removesuffix(".ko").replace("-", "_")
+    found: list[Types] = []
     try:
-        return env.btf().module(place.removesuffix(".ko").replace("-", "_"))
+        found.append(env.btf().module(module) if module else env.btf())
     except (BtfError, OSError):
-        return None
+        if not module and not env.release:
+            raise
+    image = local_image(module, env)
+    return found if image is None else [*found, image.info.types]
 
 
 def _find(btf: Types, words: Sequence[str]) -> int | None:

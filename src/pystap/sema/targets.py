@@ -212,7 +212,9 @@ class TargetExpander:
 
         self._components(node)
         in_program = getattr(self._context, "global_variable", None)
-        if in_program is None or node.module in ("kernel", "vmlinux"):
+        own: str | None = getattr(self._context, "kernel_module", None)
+        other = node.module in ("kernel", "vmlinux") if own is None else node.module or own
+        if in_program is None or other not in (False, own):
             return expand_var(node, self._work.env)
         made: ast.Expr = in_program(node)
         return self._strict(made) if _is_unfinished(made) else made

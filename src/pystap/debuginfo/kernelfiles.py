@@ -1,0 +1,232 @@
+"""Where the debug information of the kernel and of its modules is.
+
+The places are those of ``SYSTEMTAP_DEBUGINFO_PATH`` (:mod:`pystap.debuginfo.debugfiles`): in its
+trees ``.build-id/xx/yyyy.debug``, ``boot/vmlinux-RELEASE`` and ``lib/modules/RELEASE/vmlinux``,
+for modules the copy of their path below ``/lib/modules/RELEASE``; then beside the kernel
+(``/boot``, ``/lib/modules/RELEASE``), and for its element ``build`` the tree that the kernel was
+built in.  With ``-r DIRECTORY`` that tree is the only place.  Servers for debug information are
+asked last, by build id.  A file counts only if it has the build id of what runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from pystap.debuginfo.debugfiles import DebugFiles, DebugInfo, MissingDebugInfo, elements
+from pystap.debuginfo.elf import Elf, ElfError
+from pystap.debuginfo.kernelimage import KernelImage
+from pystap.debuginfo.libdw import DwarfError
+from pystap.kernel.cpu import build_id_note
+from pystap.typing import Final
+
+_COMPRESSED: Final = re.compile(r"\.(?:xz|zst|gz)$")
+_MODULE_ROOTS: Final = ("/lib/modules", "/usr/lib/modules")
+
+
+class KernelFiles:
+    """Debug information of one kernel and its modules, each opened once.
+
+    ``build`` is the directory of ``-r``, empty for an installed kernel; ``running`` tells whether
+    ``release`` is the kernel that runs.
+    """
+
+    def __init__(self, files: DebugFiles, release: str, build: str, sysroot: str) -> None:
+        self._files = files
+        self.release = release
+        self.build = build
+        self.running = release == os.uname().release and not sysroot
+        self._sysroot = sysroot
+        self._found: dict[str, KernelImage | Exception] = {}
+
+    def kernel(self, local: bool = False) -> KernelImage:
+        """The kernel's.  With ``local`` no server is asked.
+
+        Raises :class:`MissingDebugInfo`, and :class:`DwarfError` when it cannot be used.
+        """
+        return self._remembered("", local)
+
+    def module(self, name: str, local: bool = False) -> KernelImage:
+        """That of a module, by its name or by the path of its file."""
+        return self._remembered(name, local)
+
+    def modules(self) -> Iterator[str]:
+        """The names of all modules of this kernel that have a file."""
+        for path in self._module_paths():
+            yield module_name(path)
+
+    def _remembered(self, name: str, local: bool) -> KernelImage:
+        known = self._found.get(name)
+        if known is None or (isinstance(known, MissingDebugInfo) and not local):
+            try:
+                known = self._open(name, local)
+            except (MissingDebugInfo, DwarfError) as problem:
+                known = problem
+            self._found[name] = known
+        if isinstance(known, KernelImage):
+            return known
+        raise known
+
+    def _open(self, name: str, local: bool) -> KernelImage:
+        looked: list[str] = []
+        path, build_id = self._code(name)
+        candidates = ((place, None) for place in self._places(name, path, build_id))
+        found = self._files.search(
+            (c for c in candidates if _has_debug_info(c[0]) or not os.path.exists(c[0])),
+            build_id, looked,
+        )  # fmt: skip
+        if found is None and not local:
+            found = self._files.download(build_id, "debuginfo", looked)
+        if found is None:
+            raise MissingDebugInfo(path or name or f"kernel {self.release}", build_id, looked)
+        info = self._opened(found, build_id)
+        module = module_name(name) if name else ""
+        image = KernelImage(info, module, self.running, self._files.files.setdefault)
+        info.image = image
+        return image
+
+    def _opened(self, found: str, build_id: str) -> DebugInfo:
+        try:
+            return self._files.opened(found, found, True, build_id or _build_id(found), "kernel")
+        except ElfError as problem:
+            raise DwarfError(str(problem)) from None
+
+    # ------------------------------------------------------------ the code
+
+    def _code(self, name: str) -> tuple[str, str]:
+        """The file of a module or the kernel, if there is one, and the build id of what runs."""
+        if not name:
+            return "", _note("/sys/kernel/notes") if self.running and not self.build else ""
+        path = name if "/" in name else self._module_file(name)
+        build_id = ""
+        if self.running:
+            build_id = _note(f"/sys/module/{module_name(name)}/notes/.note.gnu.build-id")
+        return path, build_id or _build_id(path)
+
+    def _module_file(self, name: str) -> str:
+        """The file of a module by its name, empty when there is none."""
+        wanted = name.replace("-", "_")
+        for path in self._module_paths():
+            if module_name(path) == wanted:
+                return path
+        return ""
+
+    def _module_paths(self) -> Iterator[str]:
+        """The files of all modules, from the list that depmod(8) made."""
+        for folder in self._module_folders():
+            try:
+                with open(os.path.join(folder, "modules.dep"), encoding="utf-8") as file:
+                    text = file.read()
+            except OSError:
+                continue
+            for line in text.splitlines():
+                yield os.path.join(folder, line.partition(":")[0])
+            return
+
+    def _module_folders(self) -> list[str]:
+        return [f"{self._sysroot}{root}/{self.release}" for root in _MODULE_ROOTS]
+
+    # ------------------------------------------------------------ places
+
+    def _places(self, name: str, path: str, build_id: str) -> Iterator[str]:
+        if "/" in name:
+            yield name
+        if self.build:
+            yield from self._built(path) if name else [os.path.join(self.build, "vmlinux")]
+            return
+        for element, _ in elements():
+            if element.startswith("/"):
+                tree = self._sysroot + element
+                if len(build_id) > 2:
+                    yield f"{tree}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+                yield from self._in_tree(tree, path) if name else self._kernels(tree)
+            elif element == "build" and not name:
+                yield from (f"{folder}/build/vmlinux" for folder in self._module_folders()[:1])
+            elif not element and not name:
+                yield from (f"{folder}/vmlinux" for folder in self._module_folders()[:1])
+                yield f"{self._sysroot}/boot/vmlinux-{self.release}"
+            elif not element and path:
+                yield path
+
+    def _kernels(self, tree: str) -> Iterator[str]:
+        yield f"{tree}/boot/vmlinux-{self.release}"
+        yield f"{tree}/lib/modules/{self.release}/vmlinux"
+        yield f"{tree}/usr/lib/modules/{self.release}/vmlinux"
+
+    def _in_tree(self, tree: str, path: str) -> Iterator[str]:
+        """Copies of a module's path below a tree, with and without ``.debug``."""
+        plain = _COMPRESSED.sub("", path.removeprefix(self._sysroot))
+        for place in (plain, plain.removeprefix("/usr"), f"/usr{plain}") if plain else ():
+            yield f"{tree}{place}"
+            yield f"{tree}{place}.debug"
+
+    def _built(self, path: str) -> Iterator[str]:
+        """The file of a module in the tree it was built in."""
+        _, kernel, below = path.partition("/kernel/")
+        if kernel:
+            yield os.path.join(self.build, _COMPRESSED.sub("", below))
+
+
+def btf_of(image: KernelImage, directory: str) -> str:
+    """A file with what an image has in its section ``.BTF``, kept in a directory; "" if nothing.
+
+    Raises OSError.
+    """
+    with Elf(image.info.dwarf.path) as elf:
+        section = elf.section(".BTF")
+        raw = b"" if section is None else elf.section_bytes(section)
+    if not raw:
+        return ""
+    path = os.path.join(directory, f"btf-{image.info.build_id}-{len(raw)}")
+    if not os.path.exists(path):
+        os.makedirs(directory, exist_ok=True)
+        with open(f"{path}.{os.getpid()}", "wb") as file:
+            file.write(raw)
+        os.replace(file.name, path)
+    return path
+
+
+def module_name(path: str) -> str:
+    """The name that the kernel gives to a module of a file."""
+    base = _COMPRESSED.sub("", os.path.basename(path))
+    return base.removesuffix(".ko").replace("-", "_")
+
+
+def release_of(chosen: str) -> tuple[str, str]:
+    """Release and build directory that ``-r`` means; those of what runs when it is empty.
+
+    The release is empty when a directory does not tell which kernel it is of.
+    """
+    if "/" not in chosen:
+        return chosen or os.uname().release, ""
+    try:
+        with open(os.path.join(chosen, "include/config/kernel.release"), encoding="ascii") as file:
+            return file.read().strip(), chosen
+    except OSError:
+        return "", chosen
+
+
+def _note(path: str) -> str:
+    """The build id in a file of notes; empty when there is none."""
+    try:
+        with open(path, "rb") as file:
+            return build_id_note(file.read(), "<") or ""
+    except OSError:
+        return ""
+
+
+def _build_id(path: str) -> str:
+    try:
+        with Elf(path) as elf:
+            return elf.build_id() or ""
+    except (ElfError, OSError):
+        return ""
+
+
+def _has_debug_info(path: str) -> bool:
+    try:
+        with Elf(path) as elf:
+            return any(elf.section(name) is not None for name in (".debug_info", ".zdebug_info"))
+    except (ElfError, OSError):
+        return False
