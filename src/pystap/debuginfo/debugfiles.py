@@ -12,14 +12,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from pystap.debuginfo.dwarf import Dwarf
-from pystap.debuginfo.dwarfindex import Names
-from pystap.debuginfo.dwarftypes import DwarfTypes
 from pystap.debuginfo.elf import ET_EXEC, Elf, ElfError
 from pystap.debuginfo.libdw import DwarfError
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from pystap.debuginfo.dwarf import Dwarf
     from pystap.debuginfo.kernelimage import KernelImage
     from pystap.probes.target import Space
 
@@ -45,6 +43,9 @@ class DebugInfo:
         cache: str,
         space: Space = "user",
     ) -> None:
+        from pystap.debuginfo.dwarfindex import Names
+        from pystap.debuginfo.dwarftypes import DwarfTypes
+
         self.path = path
         self.moves = moves
         self.build_id = build_id
@@ -126,6 +127,8 @@ class DebugFiles:
 
         Raises :class:`DwarfError`.
         """
+        from pystap.debuginfo.dwarf import Dwarf
+
         try:
             dwarf = Dwarf(found, path)
         except OSError as problem:
@@ -183,6 +186,8 @@ class DebugFiles:
 
     def _open_alternate(self, dwarf: Dwarf) -> None:
         """Open what dwz(1) moved to a file shared by several."""
+        from pystap.debuginfo.dwarf import Dwarf
+
         with Elf(dwarf.path) as elf:
             section = elf.section(_ALTERNATE)
             raw = elf.section_bytes(section) if section is not None else b""

@@ -153,7 +153,9 @@ class FunctionTable:
         """The function an address lies in, and its distance from the function's beginning."""
         from pystap.debuginfo.kallsyms import Kallsyms
 
-        symbol = Kallsyms(self._path).lookup(address)
+        self._scan(b"_stext")
+        assert self._symbols is not None  # it was read just now
+        symbol = Kallsyms(contents=self._symbols).lookup(address)
         if symbol is None:
             return None
         for function in self.matching(_literal(symbol.name), _literal(symbol.module)):

@@ -38,10 +38,11 @@ class KernelSymbol:
 
 
 class Kallsyms:
-    """Look-ups in a kallsyms file."""
+    """Look-ups in a kallsyms file, or in its contents."""
 
-    def __init__(self, path: str = _PATH) -> None:
+    def __init__(self, path: str = _PATH, contents: bytes | None = None) -> None:
         self._path = path
+        self._contents = contents
         self._addresses: list[int] | None = None
         self._lines: list[str] = []
         self._by_name: dict[str, list[int]] | None = None
@@ -94,10 +95,17 @@ class Kallsyms:
         """Whether a symbol of this name exists, even when addresses are hidden."""
         return name in self._names()
 
+    def names(self) -> list[str]:
+        """Every name once."""
+        return list(self._names())
+
     def _sorted(self) -> list[int]:
         if self._addresses is None:
-            with open(self._path, encoding="latin-1", newline="\n") as file:
-                lines = file.read().split("\n")
+            contents = self._contents
+            if contents is None:
+                with open(self._path, "rb") as file:
+                    contents = file.read()
+            lines = contents.decode("latin-1").split("\n")
             lines.pop()  # what follows the last newline
             # hidden addresses are zero; per-CPU symbols start at zero even when nothing is hidden
             width = lines[0].find(" ") if lines else 0

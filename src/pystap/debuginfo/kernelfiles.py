@@ -200,11 +200,20 @@ def release_of(chosen: str) -> tuple[str, str]:
     """
     if "/" not in chosen:
         return chosen or os.uname().release, ""
+    return _header_release(chosen), chosen
+
+
+def _header_release(build: str) -> str:
+    """What modules built in a directory take for the kernel's release; some distributions have
+    another text in include/config/kernel.release."""
     try:
-        with open(os.path.join(chosen, "include/config/kernel.release"), encoding="ascii") as file:
-            return file.read().strip(), chosen
+        with open(os.path.join(build, "include/generated/utsrelease.h"), encoding="ascii") as file:
+            for line in file:
+                if line.startswith("#define UTS_RELEASE "):
+                    return line.split('"')[1]
     except OSError:
-        return "", chosen
+        pass
+    return ""
 
 
 def _note(path: str) -> str:

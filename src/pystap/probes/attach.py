@@ -57,6 +57,34 @@ class ProcFile(NamedTuple):
     umask: int = 0
 
 
+class Watchpoint(NamedTuple):
+    """A hardware watchpoint: writes (``access`` "write"), or reads too ("rw"), of ``length`` bytes
+    at ``address``, or where the kernel has ``symbol``; with ``target_only`` in target() and its
+    descendants, at an address of theirs.
+    """
+
+    address: int
+    length: int
+    access: Literal["write", "rw"]
+    symbol: str = ""
+    target_only: bool = False
+
+
+class LsmHook(NamedTuple):
+    """A hook of the kernel's security modules, where a handler watches only."""
+
+    name: str
+
+
+class NetfilterHook(NamedTuple):
+    """A place packets come by, where a handler watches only: protocol family, number of the hook
+    in it (``<linux/netfilter.h>``), and order among all that is there (lower comes first)."""
+
+    family: int
+    hook: int
+    priority: int
+
+
 class Tracepoint(NamedTuple):
     """A kernel tracepoint, by BTF: ``arguments`` is the number of its arguments."""
 
@@ -143,6 +171,9 @@ Attach: TypeAlias = (
     | Profile
     | PerfEvent
     | ProcFile
+    | Watchpoint
+    | LsmHook
+    | NetfilterHook
     | Tracepoint
     | SyscallEvent
     | Uprobe
@@ -168,10 +199,23 @@ _KINDS: Final[dict[type, str]] = {
     Profile: "perf",
     PerfEvent: "perf",
     ProcFile: "procfs",
+    Watchpoint: "hwbkpt",
+    LsmHook: "lsm",
+    NetfilterHook: "netfilter",
     Tracepoint: "tracepoint",
     SyscallEvent: "tracepoint",
     ProcessEvent: "tracepoint",
 }
+
+
+def place_text(attach: Attach) -> str:
+    """The address of the instruction that is probed, as verbose listings show it; "" for none."""
+    match attach:
+        case Uprobe(offset=offset):
+            return f" /* pc={offset:#x} */"
+        case KernelFunction(symbol=symbol, offset=offset) if symbol:
+            return f" /* pc={symbol}+{offset:#x} */"
+    return ""
 
 
 def kind_of(attach: Attach) -> str:
@@ -189,7 +233,7 @@ def kind_of(attach: Attach) -> str:
 def of_target(attach: Attach) -> bool:
     """Whether a probe counts in target() and its descendants only."""
     match attach:
-        case Uprobe() | ProcessEvent() | SyscallEvent() | PerfEvent():
+        case Uprobe() | ProcessEvent() | SyscallEvent() | PerfEvent() | Watchpoint():
             return attach.target_only
     return False
 

@@ -29,6 +29,7 @@ from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
+    from pystap.debuginfo.types import Types
 
 # x86-64 System V ABI: integer arguments in registers, and the largest structure passed in them.
 _REGISTERS: Final = 6
@@ -76,9 +77,14 @@ class FunctionContext:
         is_return: bool,
         missing: str = "",
         debug: Callable[[], Context | None] | None = None,
+        module: str = "",
     ) -> None:
         self._prototype = prototype
         self._debug = debug
+        self._module = module
+        self.kernel_module = module or "kernel"
+        #: types to look at behind those of the kernel
+        self.types: Types | None = prototype.btf if prototype is not None and module else None
         self._is_return = is_return
         self._missing = missing
         key = prototype.key if prototype else debug
@@ -109,7 +115,9 @@ class FunctionContext:
         """What the entry of the function sees, for ``@entry``."""
         if not self._is_return:
             return None
-        return FunctionContext(self._prototype, False, self._missing, self._entry_debug())
+        return FunctionContext(
+            self._prototype, False, self._missing, self._entry_debug(), self._module
+        )
 
     def _entry_debug(self) -> Callable[[], Context | None] | None:
         """The same for debug information."""
@@ -150,6 +158,12 @@ class FunctionContext:
                 place = _argument(prototype.btf, param, var.tok)
                 return expand(place, var.components, var.tok, var.address_of)
         return enumerator(prototype.btf, var, [n for n, _ in self.variables()])
+
+    def global_variable(self, node: ast.AtVar) -> ast.Expr | None:
+        """``@var`` by debug information of the place; None when there is none."""
+        described = None if self._debug is None else self._debug()
+        find: Callable[[ast.AtVar], ast.Expr] | None = getattr(described, "global_variable", None)
+        return None if find is None else find(node)
 
     def variables(self) -> list[tuple[str, str]]:
         """``$return``, then each parameter, with their C types; those without value left out."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pystap.debuginfo.kernelimage import KernelImage
 
 KALLSYMS: Final = "/proc/kallsyms"
-_BOOT: Final = "/proc/sys/kernel/random/boot_id"  # changes whenever addresses may
+BOOT: Final = "/proc/sys/kernel/random/boot_id"  # changes whenever addresses may
 _OFFSETS: Final = "__per_cpu_offset"
 
 
@@ -113,7 +113,7 @@ def _looked_up(image: KernelImage, name: str, module: str) -> int:
     found = Kallsyms(KALLSYMS).addresses(name, module) if image.running else []
     if len(found) != 1:
         raise NoLocation(f"where {name} was loaded is not known")
-    image.depends_on(_BOOT)
+    image.depends_on(BOOT)
     return found[0]
 
 

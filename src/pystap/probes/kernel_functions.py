@@ -211,7 +211,8 @@ def _match(asked: _Asked, function: KernelFunction, prototypes: Prototypes) -> M
         prototype, missing = prototypes.of(function)
         debug = context_at(function, 0, asked.is_return, prototypes.env)
     place = _place(asked, function, prototype.words if prototype else -1)
-    return Match([place], FunctionContext(prototype, asked.is_return, missing, debug))
+    context = FunctionContext(prototype, asked.is_return, missing, debug, function.module)
+    return Match([place], context)
 
 
 def _place(asked: _Asked, function: KernelFunction, words: int) -> tuple[str, attach.Attach]:
@@ -260,7 +261,8 @@ def _at_address(asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv
     )
     missing = "inside of functions they need debuginfo"
     debug = context_at(function, offset, False, env)
-    return Match([(text, where)], FunctionContext(None, False, missing, debug))
+    context = FunctionContext(None, False, missing, debug, function.module)
+    return Match([(text, where)], context)
 
 
 def _address_in_source(
@@ -312,9 +314,22 @@ def _in_source(asked: _Asked, env: ProbeEnv) -> list[Match]:
         raise bad_point(
             f"no match for '{asked.wanted}' in the debug information of {whose}",
             asked.tok,
-            hint="or the kernel allows no probe there (kprobes/blacklist, notrace)",
+            hint=_elsewhere(asked, env),
         )
     return found
+
+
+def _elsewhere(asked: _Asked, env: ProbeEnv) -> str:
+    """Where a function is that was not found; for an error."""
+    from pystap.debuginfo.dwarfplaces import Pattern, functions
+
+    name = str(asked.wanted).partition("@")[0]
+    image = local_image(_module_of(asked), env)
+    if image is not None and not has_wildcard(name):
+        files = sorted({place.file for place in functions(image.info, Pattern(name))})
+        if files and not any(f.endswith(str(asked.wanted).partition("@")[2]) for f in files):
+            return f"'{name}' is in {' and '.join(files[:_MOST_NAMED])}"
+    return "or the kernel allows no probe there (kprobes/blacklist, notrace)"
 
 
 def _instead(asked: _Asked) -> str:

@@ -11,6 +11,7 @@ from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.core import CoreIntrinsic, CoreLoad
 from pystap.probes.target import Place, binary, error, expand, number
+from pystap.probes.user_debug import debug_files
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def expand_var(node: ast.AtVar, env: ProbeEnv) -> ast.Expr:
     BTF describes per-CPU variables (and, in some kernels, others); the current CPU's is read.
     """
     from pystap.debuginfo.btf import KIND_VAR
+    from pystap.probes.kernel_addresses import BOOT
 
     module = "" if node.module in (None, "kernel", "vmlinux") else str(node.module)
     name = node.target.partition("@")[0]
@@ -39,6 +41,7 @@ def expand_var(node: ast.AtVar, env: ProbeEnv) -> ast.Expr:
     view = btf.type(type_id)
     assert isinstance(view, t.Var)
     addr = _variable_address(btf, type_id, name, node.tok)
+    debug_files(env).files.setdefault(BOOT)  # the address holds as long
     place = Place(addr, btf, view.type, "kernel", True)
     return expand(place, node.components, node.tok, node.address_of)
 
@@ -105,7 +108,7 @@ def _described(node: ast.AtVar, module: str, env: ProbeEnv) -> Place | None:
     if image is None or not image.has_variable(name):
         return None
     for die in image.info.names.variables(name):
-        ops = None if die.flag(c.AT_DECLARATION) else die.location(c.AT_LOCATION, 0)
+        ops = die.location(c.AT_LOCATION, 0)  # a mere declaration has none
         if not ops or ops[0].code != c.OP_ADDR or (unit and not file_fits(die.unit().name, unit)):
             continue
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pystap.lang import ast
 from pystap.lang.printer import print_expr, print_stmt
 from pystap.lang.visit import clone, transform
-from pystap.probes.attach import Uprobe
+from pystap.probes.attach import place_text
 from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.sema.program import DerivedProbe, FunctionSymbol, GlobalSymbol, LocalSymbol, Program
 from pystap.typing import Any
@@ -60,7 +60,7 @@ def _function(function: FunctionSymbol, verbose: bool) -> list[str]:
 def _probe(probe: DerivedProbe, verbose: bool) -> list[str]:
     lines = []
     for (text, attach), chain in zip(probe.match.points, probe.chains):
-        place = f" /* pc={attach.offset:#x} */" if isinstance(attach, Uprobe) else ""
+        place = place_text(attach)
         way = "".join(f" <- {point}" for point in chain)
         condition = "".join(f" if ({print_expr(_plain(c))})" for c in probe.conditions)
         lines.append(f"{text}{condition}{place} /*{way} */")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pystap.diag.diagnostic import Diagnostics
 from pystap.lang import ast
 from pystap.lang.source import Source
-from pystap.probes.attach import Uprobe
+from pystap.probes.attach import place_text
 from pystap.sema.autocast import expand_autocasts
 from pystap.sema.declare import declare_file
 from pystap.sema.derive import derive_probes
@@ -138,8 +138,8 @@ def _add_probe(lines: dict[str, _Variables], probe: DerivedProbe, options: Optio
     variables = _variables(probe) if options.listing_vars else {}
     for (text, attach), name, chain in zip(probe.match.points, probe.names, probe.chains):
         shown = name if len(chain) > 1 else text
-        if options.verbose[1] and isinstance(attach, Uprobe):
-            shown += f" /* pc={attach.offset:#x} */"
+        if options.verbose[1]:
+            shown += place_text(attach)
         known = lines.get(shown)
         if known is None:
             lines[shown] = dict(variables)

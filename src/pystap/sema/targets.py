@@ -211,12 +211,13 @@ class TargetExpander:
         from pystap.probes.kernel_vars import expand_var
 
         self._components(node)
-        in_program = getattr(self._context, "global_variable", None)
+        find: Callable[[ast.AtVar], ast.Expr | None] | None
+        find = getattr(self._context, "global_variable", None)
         own: str | None = getattr(self._context, "kernel_module", None)
-        other = node.module in ("kernel", "vmlinux") if own is None else node.module or own
-        if in_program is None or other not in (False, own):
-            return expand_var(node, self._work.env)
-        made: ast.Expr = in_program(node)
+        named = node.module not in (None, "", own)
+        other = node.module in ("kernel", "vmlinux") if own is None else named
+        found = None if find is None or other else find(node)
+        made: ast.Expr = expand_var(node, self._work.env) if found is None else found
         return self._strict(made) if _is_unfinished(made) else made
 
     def _cast(self, node: ast.Cast) -> ast.Expr:

@@ -77,8 +77,9 @@ def key(options: Options, script: str) -> str:
         options.global_var_display,
         options.compatible,
         options.sysroot,
+        options.release,
         [_tree_stamp(d) for d in options.tapset_dirs],
-        _programs_from() if "process" in script or options.tapset_dirs else None,
+        _programs_from() if _asks_files(script) or options.tapset_dirs else None,
         os.getcwd() if "process" in script else None,
     ]
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
@@ -144,14 +145,26 @@ def clean() -> int:
     return count
 
 
+def _asks_files(script: str) -> bool:
+    """Whether a script may be about places in files with debug information."""
+    return any(word in script for word in ("process", "kernel", "module"))
+
+
 def _programs_from() -> list[str | None]:
     """What says where programs and their debug information are looked for."""
     return [os.environ.get(v) for v in ("PATH", "SYSTEMTAP_DEBUGINFO_PATH", "DEBUGINFOD_URLS")]
 
 
 def stamp(path: str) -> Stamp:
-    """Identity of a file's content as far as stat(2) tells; zeros when absent."""
+    """Identity of a file's content as far as stat(2) tells; zeros when absent.
+
+    For files that the kernel makes (where it loaded something) it is the content itself.
+    """
     try:
+        if path.startswith(("/proc/sys/", "/sys/module/")):
+            with open(path, "rb") as file:
+                content = file.read()
+            return (int.from_bytes(content, "little"), len(content), 0, 0)
         info = os.stat(path)
     except OSError:
         return (0, 0, 0, 0)
