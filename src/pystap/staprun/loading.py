@@ -26,7 +26,9 @@ _REASONS: Final = {
     errno.EKEYREJECTED: "the kernel does not trust the key the module is signed with; enroll it "
     "with mokutil --import",
     errno.ENOENT: "the module needs symbols that this kernel does not have (see dmesg)",
-    errno.ENOMEM: "there is not enough memory for the script's arrays and buffers",
+    errno.ENOMEM: "the script's arrays and buffers need more than half of the memory that is "
+    "available; smaller ones: -D MAXMAPENTRIES, array sizes, -s",
+    errno.EDQUOT: "the script's arrays and buffers need more memory than STP_MAXMEMORY allows",
 }
 
 

@@ -34,6 +34,8 @@ def main(words: list[str]) -> int:
 
     try:
         return _serve(request)
+    except BrokenPipeError:
+        return 1  # whoever read our output has gone; nobody is there to be told
     except (LoadError, ModuleFileError, ProbeError, OutputFileError, TargetError) as error:
         _complain(f"ERROR: {error}")
         return 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pystap.session.outfile import expand, open_file
+from pystap.session.outfile import OutputFileError, expand, open_file
 from pystap.staprun.records import BULK_MAGIC, WARNING, Record
 from pystap.typing import NamedTuple
 
@@ -70,8 +70,14 @@ class Stream:
 
     def _put(self, text: bytes) -> None:
         data = memoryview(text)
-        while data:
-            data = data[os.write(self.fd, data) :]
+        try:
+            while data:
+                data = data[os.write(self.fd, data) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = "standard output" if self._path is None else f"'{self._name()}'"
+            raise OutputFileError(f"cannot write to {where}: {error.strerror}") from error
         self._size += len(text)
 
 

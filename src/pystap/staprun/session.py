@@ -13,6 +13,7 @@ from pystap.staprun.outputs import Merged, PerCpu
 from pystap.staprun.reader import Reader
 from pystap.staprun.request import Request
 from pystap.staprun.signals import RunSignals
+from pystap.staprun.watcher import Watcher
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Session:
 
     def run(self, module: ModuleFile) -> int:
         """Load a module and run it to the end, or until it is left alone; the exit status."""
+        watcher = Watcher(self.name)
         try:
             load(module, self.name, self._request.parameters)
             try:
@@ -60,8 +62,9 @@ class Session:
             except BaseException:
                 unload(self.name)
                 raise
-            return self._follow(control, start=True)
+            return self._follow(control, watcher, start=True)
         finally:
+            watcher.dismiss()
             if self._command is not None and not self._signals.detach:
                 self._command.finish()
             self._signals.close()
@@ -74,16 +77,19 @@ class Session:
         except OSError:
             control.close()
             raise
+        watcher = Watcher(self.name)
         try:
-            return self._follow(control, start=False)
+            return self._follow(control, watcher, start=False)
         finally:
+            watcher.dismiss()
             self._signals.close()
 
-    def _follow(self, control: Control, *, start: bool) -> int:
+    def _follow(self, control: Control, watcher: Watcher, *, start: bool) -> int:
         detached = False
         try:
             detached = self._pass_on_all(control, start)
             if detached:
+                watcher.dismiss()
                 control.tell("detach")
                 self._say_goodbye()
                 return 0

@@ -78,6 +78,7 @@ def _defines(units: Sequence[Unit]) -> list[str]:
         "MAXERRORS": limits.maxerrors,
         "MAXSKIPPED": limits.maxskipped,
         "MAXTRYLOCK": limits.maxtrylock,
+        "STP_MAXMEMORY": limits.maxmemory,
         "TRYLOCKDELAY": limits.trylockdelay,
         "SUPPRESS_HANDLER_ERRORS": int(limits.suppress_handler_errors),
         "HIST_WIDTH": limits.hist_width,

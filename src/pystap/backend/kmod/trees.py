@@ -39,14 +39,16 @@ def build_directory(release: str) -> Path:
 
 
 def release_of(directory: Path) -> str:
-    """The release of the kernel a build directory belongs to."""
-    try:
-        return (directory / "include/config/kernel.release").read_text("ascii").strip()
-    except OSError as error:
+    """The release of the kernel a build directory belongs to.  Raises :class:`BuildError`."""
+    from pystap.debuginfo.kernelfiles import release_of as release_and_directory
+
+    release = release_and_directory(str(directory))[0]
+    if not release:
         raise BuildError([
-            f"ERROR: '{directory}' is not a kernel build directory: {error.strerror}"
-            " (include/config/kernel.release)"
-        ]) from error  # fmt: skip
+            f"ERROR: '{directory}' is not the tree of a built kernel: nothing tells its release "
+            "(include/generated/utsrelease.h)"
+        ])  # fmt: skip
+    return release
 
 
 def identity(directory: Path, words: list[str]) -> tuple[object, ...]:
@@ -56,7 +58,6 @@ def identity(directory: Path, words: list[str]) -> tuple[object, ...]:
     return (
         release_of(directory),
         _content(directory / "include/generated/autoconf.h"),
-        _content(directory / "include/generated/utsrelease.h"),
         symbols.stat()[6:9] if symbols.exists() else None,
         words,
         _version(_compiler(directory, words)),

@@ -40,27 +40,28 @@ static u32 stap_map_node_size(const struct stap_map *m)
 
 static void stap_map_clear(struct stap_map *m)
 {
+	struct stap_map_node *node;
+
+	for (node = m->first; node; node = node->after) {
+		m->buckets[node->hash & m->mask] = NULL;
+		node->chain = m->unused;
+		m->unused = node;
+	}
+	m->first = m->last = NULL;
+	m->count = 0;
+}
+
+/* All elements of a new map are unused. */
+static void stap_map_fill(struct stap_map *m)
+{
 	u32 i;
 
-	memset(m->buckets, 0, (m->mask + 1) * sizeof(*m->buckets));
-	m->first = m->last = m->unused = NULL;
-	m->count = 0;
 	for (i = 0; i < m->capacity; i++) {
 		struct stap_map_node *node = (void *)(m->memory + (size_t)i * stap_map_node_size(m));
 
 		node->chain = m->unused;
 		m->unused = node;
 	}
-}
-
-/* Memory of a map in bytes. */
-static size_t stap_map_memory(const struct stap_map *m)
-{
-	size_t buckets = 1;
-
-	while (buckets < m->capacity)
-		buckets *= 2;
-	return buckets * sizeof(*m->buckets) + (size_t)m->capacity * stap_map_node_size(m);
 }
 
 static int stap_map_create(struct stap_map *m)
@@ -75,7 +76,7 @@ static int stap_map_create(struct stap_map *m)
 	m->memory = stap_memory_get((size_t)m->capacity * stap_map_node_size(m));
 	if (!m->buckets || !m->memory)
 		return -ENOMEM;
-	stap_map_clear(m);
+	stap_map_fill(m);
 	return 0;
 }
 

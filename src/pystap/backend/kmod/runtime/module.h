@@ -39,12 +39,12 @@ static void stap_context_put(struct stap_context *c)
 	if (!c)
 		return;
 	stap_context_destroy(c);
-	vfree(c);
+	stap_memory_put(c);
 }
 
 static struct stap_context *stap_context_get(void)
 {
-	struct stap_context *c = vzalloc(sizeof(*c));
+	struct stap_context *c = stap_memory_get(sizeof(*c));
 
 	if (c && stap_context_create(c)) {
 		stap_context_put(c);
@@ -232,7 +232,7 @@ static int __init stap_module_begin(void)
 		error = -ENOMEM;
 	if (error)
 		stap_module_undo();
-	return error;
+	return error == -ENOMEM ? stap_memory_error : error;
 }
 
 static void __exit stap_module_end(void)

@@ -18,17 +18,16 @@
 #include <linux/timekeeping.h>
 #include <linux/types.h>
 #include <linux/uaccess.h>
-#include <linux/vmalloc.h>
 
 #define stap_this_cpu() raw_smp_processor_id()
 #define stap_cpu_count() nr_cpu_ids
-#define stap_memory_get(size) vzalloc(size)
-#define stap_memory_put(at) vfree(at)
 
 typedef raw_spinlock_t stap_guard_t;
 #define stap_guard_init(g) raw_spin_lock_init(g)
 #define stap_guard_take(g, flags) raw_spin_lock_irqsave(g, flags)
 #define stap_guard_drop(g, flags) raw_spin_unlock_irqrestore(g, flags)
+
+#include "kernel_memory.h"
 
 #else
 #include "process.h"

@@ -144,6 +144,7 @@ static int stap_transport_attach(struct file *control)
 	if (stap_attached) {
 		error = -EBUSY;
 	} else {
+		__module_get(THIS_MODULE); /* which the caller is running in */
 		stap_attached_by = control;
 		WRITE_ONCE(stap_attached, current->tgid);
 	}
@@ -156,6 +157,8 @@ static int stap_transport_attach(struct file *control)
 static void stap_transport_detach(void)
 {
 	mutex_lock(&stap_read_mutex);
+	if (stap_attached)
+		module_put(THIS_MODULE);
 	stap_attached_by = NULL;
 	WRITE_ONCE(stap_attached, 0);
 	mutex_unlock(&stap_read_mutex);
@@ -200,7 +203,7 @@ static int stap_rings_create(u32 megabytes)
 	if (!stap_read_area || !stap_rings)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu) {
-		stap_rings[cpu].bytes = vmalloc_node(stap_ring_size, cpu_to_node(cpu));
+		stap_rings[cpu].bytes = stap_memory_get_near(stap_ring_size, cpu);
 		if (!stap_rings[cpu].bytes)
 			return -ENOMEM;
 	}

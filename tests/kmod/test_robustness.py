@@ -1,0 +1,177 @@
+"""Modules under load, killed, refused and cut short: nothing of them stays, nothing breaks."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.modules import Module, Modules, staprun, started
+from pystap.staprun.control import RUNNING, Control, loaded_modules
+from pystap.staprun.loading import LoadError, load, unload
+from pystap.staprun.modulefile import ModuleFile
+from stap import wait_for
+
+from .conftest import left, processes
+
+pytestmark = pytest.mark.lab
+
+_PYTHON = sys._base_executable  # type: ignore[attr-defined]
+_WORK = """
+import os
+f = os.open("/proc/version", os.O_RDONLY)
+while True:
+    for _ in range(100): os.pread(f, 16, 0)
+    os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+"""
+BUSY = Module(
+    "-e",
+    """
+    global reads, calls, switches, ticks, sizes
+    probe kprobe.function("vfs_read") { reads[pid()]++ }
+    probe kprobe.function("vfs_read").return { sizes <<< 1 }
+    probe syscall.* { calls[name] <<< 1 }
+    probe kernel.trace("sched_switch") { switches[cpu()]++ }
+    probe timer.ms(1) { ticks++; if (ticks % 100 == 0) println(ticks) }
+    probe timer.profile { ticks++ }
+    """,
+    "--no-global-var-display",
+)
+LEAVES = Module(
+    "-e",
+    """
+    global reads
+    probe kprobe.function("vfs_read") {
+      if (++reads <= 50) println(reads)
+      if (reads == 50) exit()
+    }
+    probe end { println("the end") }
+    """,
+)
+HUGE = Module("-e", "global a[50000000] probe oneshot { a[1] = 1; println(a[1]) }")
+BOUNDED = Module("-DSTP_MAXMEMORY=100", "-e", "global a probe oneshot { a[1] = 1 }")
+UNKNOWN = Module(
+    "-e",
+    """
+    probe kprobe.function("vfs_read"), kprobe.function("vfs_write"), timer.ms(1) { next }
+    probe kernel.trace("sched_switch") { next }
+    probe kprobe.function("get_kprobe") { exit() }
+    """,
+)
+WRITES = Module("-e", 'probe timer.ms(1) { printf("%1000d\\n", 1) }')
+
+
+@contextmanager
+def load_on_all_cpus() -> Iterator[None]:
+    """Processes that keep every CPU busy with system calls and process starts."""
+    running = []
+    try:
+        for cpu in os.sched_getaffinity(0):
+            words = ["taskset", "-c", str(cpu), _PYTHON, "-ISc", _WORK]
+            running.append(subprocess.Popen(words))
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def test_many_sessions_under_load(modules: Modules) -> None:
+    module = ModuleFile(str(modules.build(BUSY)))
+    with load_on_all_cpus():
+        for _ in range(200):
+            load(module, module.name, ["stap_megabytes=1"])
+            control = Control(module.name)
+            control.tell("attach")
+            control.tell("start")
+            assert control.status().phase == RUNNING
+            control.tell("stop")
+            control.close()
+            unload(module.name)
+
+
+def test_killed_at_any_moment(modules: Modules) -> None:
+    path = modules.build(BUSY)
+    moments = random.Random(1)
+    with load_on_all_cpus():
+        for _ in range(15):
+            run = started("-R", str(path))
+            time.sleep(moments.uniform(0, 1.5))
+            os.kill(run.pid, signal.SIGKILL)
+            run.end()
+            wait_for(lambda: left() == [], 60)
+
+
+def test_killed_with_its_watcher(modules: Modules) -> None:
+    path = modules.build(BUSY)
+    run = started(str(path))
+    wait_for(lambda: any(Control(name).status().phase == RUNNING for name in loaded_modules()))
+    for pid in processes("stap-unload"):
+        os.kill(pid, signal.SIGKILL)
+    os.kill(run.pid, signal.SIGKILL)
+    run.end()
+    (name,) = loaded_modules()
+    wait_for(lambda: not Control(name).status().attached)
+    assert Control(name).status().phase != RUNNING
+    assert Path("/sys/kernel/debug/kprobes/list").read_text() == ""
+    done = staprun("-d", name)
+    assert (done.err, done.status) == ("", 0)
+
+
+def test_in_use_while_somebody_is_attached(modules: Modules) -> None:
+    path = modules.build(BUSY)
+    run = started(str(path))
+    name = ModuleFile(str(path)).name
+    wait_for(lambda: name in loaded_modules() and Control(name).status().phase == RUNNING)
+    with pytest.raises(LoadError, match="couldn't remove module"):
+        unload(name)
+    os.kill(run.pid, signal.SIGTERM)
+    assert run.end().status == 0
+
+
+def test_exit_under_load(modules: Modules) -> None:
+    with load_on_all_cpus():
+        for _ in range(5):
+            done = modules.run(LEAVES, "-R")
+            assert done.out == "".join(f"{n}\n" for n in range(1, 51)) + "the end\n", done.err
+            assert done.status == 0
+
+
+def test_more_memory_than_there_is(modules: Modules) -> None:
+    done = modules.run(HUGE)
+    assert "need more than half of the memory that is available" in done.err
+    assert (done.out, done.status) == ("", 1)
+    done = modules.run(BOUNDED)
+    assert "more memory than STP_MAXMEMORY allows" in done.err
+    assert done.status == 1
+    done = staprun("-b", "4095", str(modules.build(LEAVES)))
+    assert "need more than half of the memory that is available" in done.err
+    assert done.status == 1
+
+
+def test_a_probe_that_cannot_be_registered(modules: Modules) -> None:
+    done = modules.run(UNKNOWN)
+    assert done.err == (
+        'ERROR: probe kprobe.function("get_kprobe") registration error (rc -22): '
+        "Invalid argument\n"
+    )
+    assert done.status == 1
+
+
+def test_full_disk(modules: Modules, tmp_path: Path) -> None:
+    path = modules.build(WRITES)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True)
+    try:
+        done = staprun("-o", str(tmp_path / "out"), str(path))
+        assert "No space left on device" in done.err
+        assert done.status == 1
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
