@@ -123,9 +123,9 @@ class Die:
         """Whether there is an attribute."""
         return self.attribute(name, own) is not None
 
-    def flag(self, name: int) -> bool:
-        """A flag; false when absent."""
-        found, value = self.attribute(name), ctypes.c_bool()
+    def flag(self, name: int, own: bool = False) -> bool:
+        """A flag; false when absent.  With ``own`` not that of an entry this one completes."""
+        found, value = self.attribute(name, own), ctypes.c_bool()
         return (
             found is not None
             and self.file.lib.dwarf_formflag(found, value) == 0
