@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pystap.cli.parse import EarlyExit, UsageError, parse
-from pystap.cli.report import PassReport, complain
+from pystap.cli.report import NeedsModule, PassReport, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,14 @@ def _run(options: Options) -> int:
         from pystap.cli.kernel import run_kernel
 
         return run_kernel(options, name, text, report)
-    entry = _translated(options, name, text, report)
+    try:
+        entry = _translated(options, name, text, report)
+    except NeedsModule as reason:
+        from pystap.cli.kernel import run_kernel
+
+        report.say(3, f"changing to the kernel runtime, only it has {reason}")
+        options.runtime = "kernel"
+        return run_kernel(options, name, text, report)
     if isinstance(entry, int):
         return entry
     if options.last_pass == 4:
@@ -86,7 +93,18 @@ def _run(options: Options) -> int:
         return print_product(options, entry)
     from pystap.cli.run import run_artifact
 
+    if options.release and not _is_here(options):
+        complain(f"ERROR: -r {options.release}: another kernel runs here; -p4 is the last pass")
+        report.failed(5)
+        return 1
     return run_artifact(options, entry, report)
+
+
+def _is_here(options: Options) -> bool:
+    """Whether the kernel that ``-r`` names is the one that runs."""
+    from pystap.debuginfo.kernelfiles import release_of
+
+    return release_of(options.release)[0] == os.uname().release
 
 
 def _translated(options: Options, name: str, text: str, report: PassReport) -> Entry | int:

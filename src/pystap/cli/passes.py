@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pystap.cli.report import PassReport, analysis_text, complain, counted
+from pystap.cli.report import NeedsModule, PassReport, analysis_text, complain, counted
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError, Diagnostics, StageError
 from pystap.lang import ast
 from pystap.lang.source import Source
@@ -112,12 +112,38 @@ def translate_to_ir(
     if options.runtime == "kernel":
         return program, module  # on its way to C, which is this pass's product
     report.end(3, "translated to IR")
+    if options.runtime != "kernel" and _needs_module(front, module, report):
+        return 1
     if options.last_pass == 3:
         from pystap.ir.printer import print_module
 
         _write(print_module(module))
         return 0
     return program, module
+
+
+def _needs_module(front: Front, module: Module, report: PassReport) -> bool:
+    """Whether a script needs the kernel-module runtime though another was asked for, which is
+    reported; raises NeedsModule when none was."""
+    if not (module.has_c or front.options.guru):
+        return False
+    from pystap.ir.guru import needs_module
+
+    reason = needs_module(module)
+    if not reason:
+        return False
+    if not front.options.runtime:
+        raise NeedsModule(reason)
+    front.diags.add(
+        Diagnostic(
+            "semantic error",
+            f"only the kernel runtime has {reason}",
+            hint="use it: --runtime=kernel",
+        )
+    )
+    front.print_diagnostics(report.verbose[2])
+    report.failed(3)
+    return True
 
 
 def parse_scripts(front: Front, name: str, text: str) -> list[ast.File]:

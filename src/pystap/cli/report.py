@@ -19,6 +19,10 @@ def complain(text: str, end: str = "\n") -> None:
         data = data[os.write(2, data) :]
 
 
+class NeedsModule(Exception):  # noqa: N818 - a change of plan, not an error
+    """Only the kernel-module runtime can do what a script wants, and nobody chose another."""
+
+
 class PassReport:
     """Times each pass and prints its line when its verbosity asks for it."""
 

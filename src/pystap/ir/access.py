@@ -40,6 +40,7 @@ from pystap.typing import Final, Literal, NamedTuple, TypeAlias
 
 Needs: TypeAlias = dict[Global, ops.LockMode]
 _MANY: Final = 2
+_MAY_REPEAT: Final = (ops.Loop, ops.Foreach, ops.ForeachHist, ops.CBody, ops.CExpr)
 
 
 class LockNeeds(NamedTuple):
@@ -158,6 +159,8 @@ class _AccessSummary:
                 return found
             case ops.Call(targets):
                 below = [self.function(t) for t in targets]
+            case ops.CBody() | ops.CExpr():
+                below = [self.function(t) for t in node.accessors.values()]
             case _:
                 pass
         for part in [*parts, *below]:
@@ -165,7 +168,7 @@ class _AccessSummary:
         own = _own_access(node)
         if own is not None:
             _then(found, {own[0]: own[1]})
-        if isinstance(node, (ops.Loop, ops.Foreach, ops.ForeachHist)):
+        if isinstance(node, _MAY_REPEAT):
             for access in found.values():
                 access.count = _MANY
         return found

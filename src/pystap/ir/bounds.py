@@ -223,12 +223,25 @@ class _Inference:
                 for target in targets:
                     for param, arg in zip(target.params, args):
                         self._raise(param, param.ty, arg)
+            case ops.CBody() | ops.CExpr():
+                self._in_c(node, function)
             case ops.Return(value) if value is not None and function is not None:
                 self._raise(function, function.result, value)
             case ops.Try(var=caught) if caught is not None:
                 self._raise_to(caught, self.limit)
             case _:
                 pass
+
+    def _in_c(self, node: ops.CBody | ops.CExpr, function: Function | None) -> None:
+        """What C text gets, gives and changes has any length."""
+        filled = [v for f in node.accessors.values() for v in f.params]
+        if isinstance(node, ops.CBody) and function is not None:
+            filled += [] if node.keeps_parameters else function.params
+            if function.result is Ty.STR:
+                self._raise_to(function, self.limit)
+        for var in filled:
+            if var.ty is Ty.STR:
+                self._raise_to(var, self.limit)
 
     def _foreach(self, node: ops.Foreach) -> None:
         if node.slice is not None:

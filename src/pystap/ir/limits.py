@@ -58,10 +58,10 @@ def limits_of(options: Options) -> Limits:
     limits.timing = _timing(options)
     limits.force_tty = "STP_FORCE_STDOUT_TTY" in defines
     limits.suppress_handler_errors = options.suppress_handler_errors
-    return limits
     limits.bulk = options.bulk
     if options.last_pass < 5:  # else staprun is told
         limits.buffer_megabytes = options.buffer_megabytes or 0
+    return limits
 
 
 def _timing(options: Options) -> str:

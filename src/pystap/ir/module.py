@@ -8,7 +8,7 @@ from pystap.records import dataclass, field
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pystap.ir.ops import Expr, LockMode, Stmt
+    from pystap.ir.ops import CText, Expr, LockMode, Stmt
     from pystap.ir.regex import Dfa, TaggedDfa
 
 __all__ = ["Function", "Handler", "Limits", "Module", "Position", "Probe", "Regex"]
@@ -62,9 +62,9 @@ class Limits:
     suppress_handler_errors: bool = False
     hist_width: int = 50
     hist_elision: int = 2
-    defines: dict[str, str] = field(default_factory=dict)
     bulk: bool = False  # output to files for each CPU (-b)
     buffer_megabytes: int = 0  # for the output of a CPU (-s); 0: the runtime's choice
+    defines: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -97,4 +97,6 @@ class Module:
     condition_locks: list[list[tuple[Global, LockMode]]] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
     regexes: list[Regex] = field(default_factory=list)
+    c_texts: list[CText] = field(default_factory=list)  # guru: for the file level, in order
+    has_c: bool = False  # there or in a function or expression
     limits: Limits = field(default_factory=Limits)

@@ -268,6 +268,36 @@ class Seq:
     value: Expr
 
 
+@dataclass(slots=True)
+class CText:
+    """Guru: C text from a script, with the place of its first character."""
+
+    text: str
+    source: str
+    line: int
+    column: int
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether it may raise a run-time error."""
+        return any(word in self.text for word in ("STAP_ERROR", "_stp_error", "kread"))
+
+
+@dataclass(slots=True)
+class CExpr:
+    """Guru: a C expression, of type ``const char *`` when a string.
+
+    It may use globals through ``accessors``: functions to get and set them, by the names of the
+    macros that the text knows them under.  ``pure``: it may be left out.
+    """
+
+    text: CText
+    ty: Ty
+    accessors: dict[str, Function]
+    pos: int
+    pure: bool
+
+
 Expr: TypeAlias = (
     Const
     | StrConst
@@ -294,6 +324,7 @@ Expr: TypeAlias = (
     | SprintHist
     | Match
     | Seq
+    | CExpr
 )
 
 # --- statements ---------------------------------------------------------------------------------
@@ -377,6 +408,38 @@ class Store:
     size: int
     value: Expr
     pos: int
+
+
+@dataclass(slots=True)
+class SetContext:
+    """Guru: change what the event brought: the low ``bits`` of a ``ContextValue``'s register."""
+
+    kind: Literal["sysarg", "sysret", "reg", "funcarg", "retval"]
+    index: int
+    bits: int
+    value: Expr
+    pos: int
+
+
+@dataclass(slots=True)
+class CBody:
+    """Guru: C text in place of a function's body; ``accessors`` and ``pure`` as in ``CExpr``.
+
+    ``keeps_parameters``: it does not change them.  ``members``: it knows them as members of
+    ``THIS``, too.
+    """
+
+    text: CText
+    accessors: dict[str, Function]
+    pos: int
+    pure: bool
+    keeps_parameters: bool
+    members: bool
+
+    @property
+    def passes(self) -> bool:
+        """Whether it may give way to the next overload."""
+        return "STAP_NEXT" in self.text.text
 
 
 @dataclass(slots=True)
@@ -525,6 +588,8 @@ Stmt: TypeAlias = (
     | DeleteGlobal
     | DeleteMap
     | Store
+    | SetContext
+    | CBody
     | If
     | Loop
     | Foreach
@@ -553,7 +618,7 @@ def type_of(expr: Expr) -> Ty:
             return var.value
         case Cond():
             return expr.ty
-        case Call():
+        case Call() | CExpr():
             return expr.ty
         case Intrinsic(name):
             from pystap.ir.intrinsics import INTRINSICS

@@ -21,6 +21,7 @@ def print_module(module: Module, positions: bool = False) -> str:
     lines: list[str] = [_global_text(g) for g in module.globals]
     lines += [_condition_text(module, index) for index in range(len(module.conditions))]
     lines += [f"regex {i} {quote(r.pattern)}" for i, r in enumerate(module.regexes)]
+    lines += [f"c {quote(text.text)}" for text in module.c_texts]
     for function in module.functions:
         lines += ["", _function_head(function)]
         params = len(function.params)
@@ -245,6 +246,10 @@ class _Frame:
             case ops.Store(addr, space, size, value, pos):
                 target = f"store.{space}.{size}({self.expr(addr)})"
                 return f"{target} = {self.expr(value)}{self.at(pos)}"
+            case ops.SetContext(kind, index, bits, value, pos):
+                return f"context.{kind}[{index}].{bits} = {self.expr(value)}{self.at(pos)}"
+            case ops.CBody(text, _, pos):
+                return f"c {quote(text.text)}{self.at(pos)}"
             case ops.Break():
                 return "break"
             case ops.Continue():
@@ -336,6 +341,8 @@ class _Frame:
             case ops.HistGet(kind, g, keys, bucket, pos):
                 element = self.element(g, keys)
                 return f"@hist_{kind}({element})[{self.expr(bucket)}{self.at(pos)}]"
+            case ops.CExpr(text, ty, _, pos):
+                return f"c.{ty.value} {quote(text.text)}{self.at(pos)}"
             case ops.SprintHist(kind, g, keys, newline, pos):
                 line = " newline" if newline else ""
                 return f"sprint(@hist_{kind}({self.element(g, keys)}){line}{self.at(pos)})"

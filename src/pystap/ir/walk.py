@@ -40,6 +40,7 @@ _OPERANDS: Final[dict[type, tuple[str, ...]]] = {
     ops.StatAdd: ("keys", "value"),
     ops.DeleteMap: ("keys",),
     ops.Store: ("addr", "value"),
+    ops.SetContext: ("value",),
     ops.If: ("cond",),
     ops.Loop: ("cond",),
     ops.Foreach: ("slice", "limit"),
@@ -135,6 +136,8 @@ def callees(body: list[ops.Stmt]) -> list[Function]:
     for node in walk_body(body):
         if isinstance(node, ops.Call):
             found.update(dict.fromkeys(node.targets))
+        elif isinstance(node, (ops.CBody, ops.CExpr)):
+            found.update(dict.fromkeys(node.accessors.values()))
     return list(found)
 
 

@@ -90,9 +90,12 @@ class Call(Expr):
 
 @_node
 class EmbeddedExpr(Expr):
-    """``%{ C expression %}``; ``code`` is the text between the marks."""
+    """``%{ C expression %}``; ``code`` is the text between the marks.
+
+    ``globals`` is filled by resolution: what its markers name."""
 
     code: str
+    globals: list[object] = field(default_factory=list)
 
 
 # --- operators ----------------------------------------------------------------------------------
@@ -397,9 +400,10 @@ class TryCatch(Node):
 
 @_node
 class EmbeddedCode(Node):
-    """``%{ ... %}`` at top level or as a function body."""
+    """``%{ ... %}`` at top level or as a function body; ``globals`` as in an expression."""
 
     code: str
+    globals: list[object] = field(default_factory=list)
 
 
 Stmt: TypeAlias = (

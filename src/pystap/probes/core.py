@@ -6,9 +6,9 @@ folding and lowering treat ``$next->pid`` like any other expression.
 
 from __future__ import annotations
 
-from pystap.lang.ast import Expr
+from pystap.lang.ast import Binary, Expr, Number, Unary
 from pystap.records import dataclass, field
-from pystap.typing import Literal
+from pystap.typing import Final, Literal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,3 +38,28 @@ class CoreIntrinsic(Expr):
     name: str
     args: list[Expr] = field(default_factory=list)
     const: tuple[int | str, ...] = ()
+
+
+_REGISTERS: Final = ("reg", "funcarg", "retval", "sysarg", "sysret")
+
+
+def register_of(expr: Expr) -> tuple[CoreContext, int] | None:
+    """The register that holds a value, and in how many of its low bits; None when none does."""
+    match expr:
+        case CoreContext(kind=kind) if kind in _REGISTERS:
+            return expr, 64
+        case Unary(op="+", operand=operand):
+            return register_of(operand)
+        case Binary(op="&", left=left, right=Number(value=mask)) if mask > 0 == mask & mask + 1:
+            return _low(left, mask.bit_length())
+        case Binary(
+            op=">>" | ">>>",
+            left=Binary(op="<<", left=left, right=Number(value=up)),
+            right=Number(value=down),
+        ) if up == down:
+            return _low(left, 64 - up)
+    return None
+
+
+def _low(expr: Expr, bits: int) -> tuple[CoreContext, int] | None:
+    return (expr, bits) if isinstance(expr, CoreContext) and expr.kind in _REGISTERS else None

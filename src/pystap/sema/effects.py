@@ -13,9 +13,6 @@ from pystap.typing import Any, Final
 
 Symbol = LocalSymbol | GlobalSymbol
 
-_PRAGMA: Final = r"/\*\s*pragma:(read|write):(\w+)\s*\*/"
-_PURE_MARK: Final = "/* pure */"
-
 
 class Uses:
     """Effects of a piece of code without those of the functions it calls.
@@ -51,8 +48,8 @@ def uses_of(node: ast.Node, into: Uses | None = None) -> Uses:
     return uses
 
 
-def function_uses(function: FunctionSymbol, known: dict[str, GlobalSymbol]) -> Uses:
-    """Effects of a function's own body; ``known`` finds the globals that pragmas name."""
+def function_uses(function: FunctionSymbol) -> Uses:
+    """Effects of a function's own body."""
     uses = Uses()
     body = function.decl.body
     if function.body is not None:
@@ -61,20 +58,14 @@ def function_uses(function: FunctionSymbol, known: dict[str, GlobalSymbol]) -> U
     elif function.intrinsic is not None:
         uses.noticed = not INTRINSICS[function.intrinsic[0]].pure
     elif isinstance(body, ast.EmbeddedCode):
-        uses.noticed = _PURE_MARK not in body.code
-        from re import findall
-
-        for kind, name in findall(_PRAGMA, body.code):
-            if name in known:
-                (uses.reads if kind == "read" else uses.writes).add(known[name])
+        _embedded(body, uses, [])
     return uses
 
 
 class CallEffects:
     """Effects of functions including everything they call."""
 
-    def __init__(self, known: dict[str, GlobalSymbol]) -> None:
-        self._known = known
+    def __init__(self) -> None:
         self._own: dict[FunctionSymbol, Uses] = {}
         self._closed: dict[FunctionSymbol, Uses] = {}
 
@@ -82,7 +73,7 @@ class CallEffects:
         """Effects of the function's own body."""
         uses = self._own.get(function)
         if uses is None:
-            uses = self._own[function] = function_uses(function, self._known)
+            uses = self._own[function] = function_uses(function)
         return uses
 
     def closed(self, function: FunctionSymbol) -> Uses:
@@ -259,9 +250,12 @@ def _intrinsic(node: CoreIntrinsic, uses: Uses, stack: _Stack) -> None:
     stack += node.args
 
 
-def _noticed(node: Any, uses: Uses, stack: _Stack) -> None:
-    uses.noticed = True
-    stack += iter_children(node)
+def _embedded(node: ast.EmbeddedCode | ast.EmbeddedExpr, uses: Uses, _stack: _Stack) -> None:
+    from pystap.sema.embedded import global_uses, is_pure
+
+    uses.noticed |= not is_pure(node)
+    for symbol, writes in global_uses(node):
+        (uses.writes if writes else uses.reads).add(symbol)
 
 
 _RULES: Final[dict[type, Callable[[Any, Uses, _Stack], None]]] = {
@@ -280,7 +274,7 @@ _RULES: Final[dict[type, Callable[[Any, Uses, _Stack], None]]] = {
     ast.Call: _call,
     ast.Print: _print,
     ast.RegexMatch: _regex,
-    ast.EmbeddedExpr: _noticed,
-    ast.EmbeddedCode: _noticed,
+    ast.EmbeddedExpr: _embedded,
+    ast.EmbeddedCode: _embedded,
     CoreIntrinsic: _intrinsic,
 }

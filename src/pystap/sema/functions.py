@@ -122,6 +122,11 @@ def _queue(work: Work, function: FunctionSymbol, context: Context | None) -> Non
     work.reached.append(function)
     work.reached_set.add(function)
     if function.body is None:
+        code = function.decl.body
+        if function.intrinsic is None and isinstance(code, ast.EmbeddedCode):
+            from pystap.sema.embedded import note_globals
+
+            note_globals(work, code)
         return
     expander = TargetExpander(work, context)
     expander.expand_body(function.body)

@@ -421,7 +421,7 @@ class Inference:
             if cell.type == "unknown":
                 hint = None
                 if isinstance(expr, ast.Call):
-                    hint = f"function '{expr.name}' never returns a value"
+                    hint = _no_result_hint(expr)
                 self._work.error("unresolved type", expr.tok, hint=hint)
             elif id(expr) in self._printed:
                 self._work.error("cannot print a raw stats object", expr.tok, hint=_STATS_HINT)
@@ -430,6 +430,13 @@ class Inference:
 
 
 _STATS_HINT: Final = "use @count, @sum, @min, @max, @avg, @variance or print a histogram of it"
+
+
+def _no_result_hint(call: ast.Call) -> str:
+    first = call.functions[0]
+    if isinstance(first, FunctionSymbol) and isinstance(first.decl.body, ast.EmbeddedCode):
+        return f"declare what it returns: function {call.name}:long (...) or :string"
+    return f"function '{call.name}' never returns a value"
 
 
 def _decided(cell: Cell) -> ast.ValueType:

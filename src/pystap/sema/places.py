@@ -1,10 +1,11 @@
-"""Assignments to what is not a script variable: memory of the target, and only in guru mode."""
+"""Assignments to what is not a script variable: memory and registers of the target,
+and only in guru mode."""
 
 from __future__ import annotations
 
 from pystap.lang import ast
 from pystap.lang.visit import walk
-from pystap.probes.core import CoreLoad
+from pystap.probes.core import CoreLoad, register_of
 from pystap.sema.work import Work, home, is_user
 
 
@@ -25,7 +26,7 @@ def _check(work: Work, target: ast.Expr) -> None:
         return
     if isinstance(target, ast.Index) and isinstance(target.base, ast.Name):
         return
-    if not isinstance(target, CoreLoad):
+    if not isinstance(target, CoreLoad) and register_of(target) is None:
         if home(target.tok).text.startswith("$"):
             work.error("this target variable cannot be written", target.tok)
             return

@@ -66,6 +66,7 @@ class Resolver:
             ast.Print: self._print,
             ast.TryCatch: self._try_catch,
             ast.Autocast: self._autocast,
+            ast.EmbeddedExpr: self._embedded,
         }
 
     def run(self) -> None:
@@ -182,6 +183,12 @@ class Resolver:
         if isinstance(inner, ast.Autocast):  # x[i]->m with a local x
             node.operand = inner.operand
             node.components[:0] = inner.components
+        return node
+
+    def _embedded(self, node: ast.EmbeddedExpr) -> ast.Expr:
+        from pystap.sema.embedded import note_globals
+
+        note_globals(self._work, node)
         return node
 
     # --- functions ------------------------------------------------------------------------------

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import mkdtemp
 
+from pystap.backend.kmod.complaints import explain
 from pystap.backend.kmod.features import found, keep, make
 from pystap.backend.kmod.trees import BuildError, identity
 from pystap.session import cache
 from pystap.typing import Final
 
 RUNTIME: Final = Path(__file__).parent / "runtime"
-_ERROR_LINE: Final = re.compile(
-    r"^(?P<file>[^:\s]+):(?P<line>\d+):\d+: (fatal )?error: (?P<what>.*)"
-)
-_ORIGIN: Final = re.compile(r"/\* (?P<origin>.+:\d+:\d+) \*/")
 _MAKEFILE: Final = """\
 obj-m := {objects}
 ccflags-y := -iquote {runtime} {flags}
@@ -79,36 +75,5 @@ def build_modules(
     status, output = make(directory, work, [*_PLAIN, *words, "modules"])
     made = {name: work / f"{name}.ko" for name in sources}
     if status or not all(path.is_file() for path in made.values()):
-        raise BuildError(_explain(output, work, directory))
+        raise BuildError(explain(output, work, directory))
     return made
-
-
-def _explain(output: str, work: Path, directory: Path) -> list[str]:
-    """What went wrong: the C line and the script's, and the kernel it was built for."""
-    lines = [f"ERROR: the module does not compile against {directory}"]
-    for line in output.splitlines():
-        error = _ERROR_LINE.match(line)
-        if error is None:
-            continue
-        where = Path(error["file"])
-        lines.append(f"ERROR: {where.name}:{error['line']}: {error['what']}")
-        if where.parent == work:
-            source = where.read_text("latin-1")
-            lines += _place(source.split("\n"), int(error["line"]))
-    if len(lines) == 1:
-        lines += [f"ERROR: {line}" for line in output.splitlines()[-5:]]
-    lines.append(
-        "ERROR: this is a fault of pystap or of the build tree, not of the script; "
-        f"with -k the C text stays ({work})"
-    )
-    return lines
-
-
-def _place(source: list[str], number: int) -> list[str]:
-    """The line, and what of the script it was made of."""
-    lines = [f"ERROR:     {source[number - 1].strip()}"]
-    for line in reversed(source[:number]):
-        origin = _ORIGIN.search(line)
-        if origin is not None:
-            return [*lines, f"ERROR:     of the handler at {origin['origin']}"]
-    return lines

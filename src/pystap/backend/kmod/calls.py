@@ -57,4 +57,7 @@ def passes(function: Function) -> bool:
     """Whether a function can end by ``next``."""
     from pystap.ir.walk import walk_body
 
-    return any(isinstance(node, ops.Next) for node in walk_body(function.body))
+    return any(
+        isinstance(node, ops.Next) or (isinstance(node, ops.CBody) and node.passes)
+        for node in walk_body(function.body)
+    )

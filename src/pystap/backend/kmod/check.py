@@ -19,8 +19,6 @@ def check_module(module: Module) -> None:
         for node in walk_body(owner.body):
             if isinstance(node, ops.Intrinsic) and not is_known(node.name):
                 raise _error(f"the kernel runtime has no function that does '{node.name}'")
-            if isinstance(node, ops.Store):
-                raise _error("the kernel runtime does not write to memory")
 
 
 def _error(message: str) -> DiagnosticError:

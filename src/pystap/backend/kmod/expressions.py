@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pystap.backend.kmod import aggregates, calls, intrinsics, keys, printing
+from pystap.backend.kmod import aggregates, calls, embedded, intrinsics, keys, printing
 from pystap.backend.kmod.writer import number, quoted
 from pystap.ir import ops
 from pystap.ir.types import Ty
@@ -65,6 +65,8 @@ def text_into(w: Writer, expr: ops.Expr, to: str, size: str) -> None:
             calls.call(w, expr, to, size)
         case ops.Intrinsic():
             intrinsics.text_into(w, expr, to, size)
+        case ops.CExpr():
+            embedded.text_into(w, expr, to, size)
         case _:
             w.line(f"stap_copy_string({to}, {text_of(w, expr)}, {size});")
 
@@ -235,4 +237,5 @@ _LONGS: Final[dict[type, Callable[[Writer, Any], str]]] = {
     ops.HistGet: lambda w, e: aggregates.bucket(w, e),
     ops.Match: _match,
     ops.Seq: _seq,
+    ops.CExpr: embedded.long_of,
 }

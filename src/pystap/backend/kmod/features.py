@@ -74,6 +74,11 @@ def make(directory: Path, work: Path, words: list[str]) -> tuple[int, str]:
         raise BuildError(["ERROR: make is needed to build a module: apt-get install make gcc"])
     command = [program, "-C", str(directory), f"M={work}", f"-j{os.cpu_count() or 1}", *words]
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},  # messages in ASCII
     )
     return done.returncode, done.stdout + done.stderr

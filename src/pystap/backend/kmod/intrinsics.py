@@ -58,7 +58,7 @@ _LONGS: Final = {
     "exit": "stap_session_exit()",
     "abort": "stap_session_abort(c)",
     "system": "stap_system_command({0})",
-    "user_write": "user_write(c, {0}, {1}, {2}, {pos})",
+    "user_write": "stap_memory_store(c, {0}, {1}, {2}, true, {pos})",
 }
 _TEXTS: Final = {
     "execname": "stap_here_name({to})",

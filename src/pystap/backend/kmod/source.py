@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pystap.backend.kmod import calls, patterns, syscalls
+from pystap.backend.kmod import calls, embedded, patterns, syscalls
 from pystap.backend.kmod.attach import attachments
 from pystap.backend.kmod.expressions import long_of
 from pystap.backend.kmod.statements import statements
@@ -34,7 +34,7 @@ def print_c(module: Module, surroundings: str = "module.h") -> str:
 
 
 def print_scripts(modules: Sequence[Module], surroundings: str = "module.h") -> str:
-    """C text of a module that holds several scripts, of which the parameter ``script`` chooses.
+    """C text of a module with several scripts, of which the parameter ``stap_number`` chooses.
 
     They have the same limits (``-D``), and only session probes if they are more than one.
     """
@@ -42,14 +42,15 @@ def print_scripts(modules: Sequence[Module], surroundings: str = "module.h") -> 
     units = [Unit(module, prefix) for module, prefix in zip(modules, names)]
     bodies = [line for unit in units for line in _script(unit, surroundings == "module.h")]
     scripts = ", ".join(f"&{unit.prefix}the_script" for unit in units)
-    return "\n".join(
-        [
-            *_defines(units), f'#include "{surroundings}"', '#include "memory.h"',
-            '#include "tables.h"', *bodies, "",
-            f"static const struct stap_script *const stap_scripts[] = {{ {scripts} }};", "",
-            "STAP_MODULE", "",
-        ]
-    )  # fmt: skip
+    headers = [surroundings, "memory.h", "tables.h"]
+    headers += ["kernel_registers.h"] if surroundings == "module.h" else []
+    headers += ["embedded.h"] if any(unit.module.has_c for unit in units) else []
+    lines = [
+        *_defines(units), *[f'#include "{header}"' for header in headers], *bodies, "",
+        f"static const struct stap_script *const stap_scripts[] = {{ {scripts} }};", "",
+        "STAP_MODULE", "",
+    ]  # fmt: skip
+    return embedded.numbered("\n".join(lines))
 
 
 def _script(unit: Unit, attached: bool) -> list[str]:
@@ -61,7 +62,8 @@ def _script(unit: Unit, attached: bool) -> list[str]:
     bodies = [line for part in (*functions, *handlers, *conditions) for line in (*part, "")]
     forms = syscalls.declare(unit)
     return [
-        "", *patterns.declare(unit), *declare_globals(unit), "", *unit.declarations, *forms, "",
+        "", *embedded.top_level(unit), *patterns.declare(unit), *declare_globals(unit), "",
+        *unit.declarations, *forms, "",
         *[calls.head(unit, f) + ";" for f in module.functions], "", *bodies, *_positions(unit), "",
         *_probes(unit), "", *(attachments(module, unit.prefix) if attached else []),
         *_session(unit, attached),
@@ -81,9 +83,9 @@ def _defines(units: Sequence[Unit]) -> list[str]:
         "STP_MAXMEMORY": limits.maxmemory,
         "TRYLOCKDELAY": limits.trylockdelay,
         "SUPPRESS_HANDLER_ERRORS": int(limits.suppress_handler_errors),
-        "HIST_WIDTH": limits.hist_width,
         "STAP_BULK": int(limits.bulk),
         "STAP_MEGABYTES": limits.buffer_megabytes,
+        "HIST_WIDTH": limits.hist_width,
         "HIST_ELISION": f"({limits.hist_elision})",
         "MAX_GROUPS": max([r.groups for r in regexes], default=1),
         "MAX_REGISTERS": max(patterns.most_registers(unit.module) for unit in units),
@@ -124,7 +126,12 @@ def _clear(w: Writer, var: LocalVar) -> None:
 def _function(unit: Unit, function: Function) -> list[str]:
     variables = [*function.params, *[v for v in function.locals if v not in function.params]]
     name = unit.function_name(function)
-    w = _writer(unit, name, variables)
+    c_body = function.body[0] if function.body else None
+    if isinstance(c_body, ops.CBody):
+        w = Writer(unit, name)
+        embedded.declare_members(w, function, c_body)
+    else:
+        w = _writer(unit, name, variables)
     w.is_function = True
     if function.result is Ty.LONG:
         w.line("s64 result = 0;")
@@ -138,8 +145,11 @@ def _function(unit: Unit, function: Function) -> list[str]:
             w.line(f"stap_copy_string({to}, a{index}, sizeof({to}));")
     for var in variables[len(function.params) :]:
         _clear(w, var)
-    statements(w, function.body)
     tail = ["\treturn result;"] if function.result is Ty.LONG else []
+    if isinstance(c_body, ops.CBody):
+        embedded.function_body(w, function, c_body)
+        return _framed(w, calls.head(unit, function), name, tail, embedded.function_end(function))
+    statements(w, function.body)
     return _framed(w, calls.head(unit, function), name, tail)
 
 
@@ -164,8 +174,10 @@ def _condition(unit: Unit, index: int, expr: ops.Expr) -> list[str]:
     return _framed(w, head, name, ["\treturn result;"])
 
 
-def _framed(w: Writer, head: str, name: str, tail: list[str]) -> list[str]:
-    """A whole C function with the structure of its variables."""
+def _framed(
+    w: Writer, head: str, name: str, tail: list[str], last: Sequence[str] = ()
+) -> list[str]:
+    """A whole C function with the structure of its variables; ``last`` still has them."""
     members = w.all_members()
     w.put_label(w.end_label)
     lines = []
@@ -178,7 +190,8 @@ def _framed(w: Writer, head: str, name: str, tail: list[str]) -> list[str]:
     body = w.lines
     declarations = [line for line in body[:1] if line.lstrip().startswith("s64 result")]
     return [
-        *lines, head, "{", *declarations, *begin, "", *body[len(declarations) :], *end, *tail, "}",
+        *lines, head, "{", *declarations, *begin, "", *body[len(declarations) :], *last,
+        *end, *tail, "}",
     ]  # fmt: skip
 
 

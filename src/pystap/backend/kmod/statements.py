@@ -6,12 +6,19 @@ from collections.abc import Callable, Sequence
 
 from pystap.backend.kmod import aggregates, keys, loops, printing
 from pystap.backend.kmod.expressions import long_of, text_into, text_of, values_of
-from pystap.backend.kmod.writer import Place, Writer
+from pystap.backend.kmod.writer import Place, Writer, number
 from pystap.ir import ops
 from pystap.ir.types import Ty
 from pystap.ir.walk import walk
 from pystap.typing import Any, Final
 
+_REGISTERS: Final = {
+    "reg": "stap_event_set_register(c, {0}, {1}, {2})",
+    "funcarg": "stap_event_set_argument(c, {0}, {1}, {2})",
+    "sysarg": "stap_event_set_syscall_argument(c, {0}, {1}, {2})",
+    "retval": "stap_event_set_result(c, {1}, {2})",
+    "sysret": "stap_event_set_result(c, {1}, {2})",
+}
 _LOCKS: Final = {
     "read": "STAP_LOCK_READER",
     "update": "STAP_LOCK_ADDER",
@@ -95,7 +102,14 @@ def _delete_global(w: Writer, stmt: ops.DeleteGlobal) -> None:
 def _store(w: Writer, stmt: ops.Store) -> None:
     address, value = values_of(w, (stmt.addr, stmt.value))
     user = "true" if stmt.space == "user" else "false"
-    w.line(f"memory_store(c, {address}, {stmt.size}, {value}, {user}, {stmt.pos});")
+    w.line(f"stap_memory_store(c, {address}, {stmt.size}, {value}, {user}, {stmt.pos});")
+    w.check()
+
+
+def _set_context(w: Writer, stmt: ops.SetContext) -> None:
+    mask = number((1 << stmt.bits) - 1) if stmt.bits < 64 else "-1"
+    value = f"({long_of(w, stmt.value)} & {mask})"
+    w.line(f"{_REGISTERS[stmt.kind].format(stmt.index, value, stmt.pos)};")
     w.check()
 
 
@@ -197,6 +211,7 @@ _COMPILERS: Final[dict[type, Callable[[Writer, Any], None]]] = {
     ops.DeleteGlobal: _delete_global,
     ops.DeleteMap: keys.delete,
     ops.Store: _store,
+    ops.SetContext: _set_context,
     ops.If: _if,
     ops.Loop: loops.loop,
     ops.Foreach: loops.foreach,

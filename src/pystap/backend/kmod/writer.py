@@ -111,9 +111,9 @@ class Writer:
 
     # --- variables -------------------------------------------------------------------------------
 
-    def declare(self, var: LocalVar, size: int) -> None:
-        """A variable of the script; ``size`` bytes when a string."""
-        name = f"{identifier(var.name)}_{var.index}"
+    def declare(self, var: LocalVar, size: int, member: str = "") -> None:
+        """A variable of the script, ``size`` bytes when a string; ``member`` names it in C."""
+        name = member or f"{identifier(var.name)}_{var.index}"
         self._names[id(var)] = name
         self.members.append(f"s64 {name};" if var.ty is Ty.LONG else f"char {name}[{size}];")
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pystap.ir import ops
 from pystap.ir.lower import expr as lower_expr
 from pystap.ir.lower import stmt as lower_stmt
+from pystap.ir.lower.embedded import c_body, c_text
 from pystap.ir.lower.patterns import compile_patterns
-from pystap.ir.lower.scope import Frame, Shared, refuse, ty_of
+from pystap.ir.lower.scope import Frame, Shared, ty_of
 from pystap.ir.module import Function, Handler, Limits, Module, Probe
 from pystap.ir.types import Ty
 from pystap.lang import ast
@@ -30,7 +31,7 @@ def lower(program: Program, options: Options, limits: Limits) -> Module:
 
     ``options`` give initial values (``-G``) and the locking rule (``--compatible``); ``limits``
     become part of the module (MAXNESTING is computed unless it was defined).  Raises
-    DiagnosticError for constructs that the IR cannot express, such as embedded C.
+    DiagnosticError for constructs that the IR cannot express.
     """
     module = translate(program, options, limits)
     for run in passes(options):
@@ -67,15 +68,16 @@ def translate(program: Program, options: Options, limits: Limits) -> Module:
     module = Module(limits=limits)
     shared = Shared(module, _make_function)
     shared.wide_pointers = _is_before(options, (1, 3))
-    for embedded in program.embedded:
-        raise refuse("embedded C code cannot be translated here", embedded.tok)
+    shared.members_in_c = _is_before(options, (1, 8))
+    module.c_texts = [c_text(code.code, code.tok) for code in program.embedded]
+    module.has_c = bool(module.c_texts)
     for symbol in program.globals:
         shared.add_global(symbol, _initial(symbol, options))
     for probe in program.probes:
         _make_handler(shared, probe)
     known = [shared.functions[s] for s in program.functions if s in shared.functions]
     others = [f for f in shared.functions.values() if f not in set(known)]
-    module.functions = known + others
+    module.functions = known + others + list(shared.accessors.values())
     compile_patterns(module, shared.patterns)
     return module
 
@@ -116,10 +118,9 @@ def _make_function(shared: Shared, symbol: FunctionSymbol) -> None:
         pos = shared.pos(symbol.decl.tok)
         call = lower_expr.intrinsic(frame, name, args, const, pos)
         made.body = [ops.Return(call) if result is not Ty.VOID else ops.Eval(call)]
-    elif symbol.body is None:
-        message = f"function '{symbol.name}' is embedded C and cannot be translated here"
-        raise refuse(message, symbol.decl.tok)
-    else:
+    elif isinstance(symbol.decl.body, ast.EmbeddedCode):
+        c_body(shared, made, symbol.decl.body, members=shared.members_in_c)
+    elif symbol.body is not None:
         made.body = lower_stmt.counted(frame, symbol.body.body, symbol.decl.tok)
     effects = shared.summaries.of(made.body)
     effects.locals_set = set()

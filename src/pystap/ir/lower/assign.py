@@ -11,9 +11,9 @@ from pystap.ir.lower import expr as lower_expr
 from pystap.ir.lower.scope import Frame, refuse
 from pystap.ir.types import Global, LocalVar, Ty
 from pystap.lang import ast
-from pystap.probes.core import CoreLoad
+from pystap.probes.core import CoreLoad, register_of
 from pystap.sema.program import LocalSymbol
-from pystap.typing import Final
+from pystap.typing import Final, Literal, cast
 
 _Result = tuple[list[ops.Stmt], ops.Expr | None]
 _ADDITIVE: Final = ("+", "-")
@@ -93,7 +93,17 @@ def _put(frame: Frame, target: ast.Expr, keys: list[ops.Expr], value: ops.Expr) 
         case CoreLoad():
             return _poke(frame, target, keys[0], value)
         case _:
-            raise refuse("this cannot be assigned to", target.tok)
+            return _put_register(frame, target, value)
+
+
+def _put_register(frame: Frame, target: ast.Expr, value: ops.Expr) -> ops.Stmt:
+    """A change of the registers that the event came with."""
+    found = register_of(target)
+    if found is None:
+        raise refuse("this cannot be assigned to", target.tok)
+    where, bits = found
+    kind = cast(Literal["sysarg", "sysret", "reg", "funcarg", "retval"], where.kind)
+    return ops.SetContext(kind, where.index, bits, value, frame.pos(target.tok))
 
 
 def _poke(frame: Frame, target: CoreLoad, addr: ops.Expr, value: ops.Expr) -> ops.Stmt:
@@ -214,7 +224,7 @@ def _get(frame: Frame, target: ast.Expr, keys: list[ops.Expr]) -> ops.Expr:
             load.bit_offset, load.bit_size = target.bit_offset, target.bit_size
             return load
         case _:
-            raise refuse("this cannot be assigned to", target.tok)
+            return lower_expr.value(frame, target)
 
 
 def _variables(old: ops.Expr) -> list[Global | LocalVar]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pystap.ir import ops
 from pystap.ir.intrinsics import INTRINSICS
 from pystap.ir.lower import assign, printing
+from pystap.ir.lower.embedded import c_expr
 from pystap.ir.lower.scope import Frame, refuse, ty_of
 from pystap.ir.types import Global, Ty
 from pystap.lang import ast
@@ -252,10 +253,6 @@ def _what(expr: ast.Expr) -> str:
     match expr:
         case ast.AtOp():
             return f"@{expr.name}"
-        case ast.EmbeddedExpr():
-            return (
-                f"@const({expr.code.strip(' ()')})" if expr.tok.text == "@const" else "embedded C"
-            )
         case ast.TargetVar():
             return f"'{expr.name}'"
         case ast.Histogram():
@@ -283,6 +280,7 @@ _LOWER: Final[dict[type, Callable[[Frame, Any], ops.Expr]]] = {
     ast.Assign: assign.value_of_assign,
     ast.Crement: assign.value_of_crement,
     ast.Print: printing.value_of_print,
+    ast.EmbeddedExpr: c_expr,
     CoreLoad: _load,
     CoreContext: _context,
     CoreIntrinsic: _core_intrinsic,

@@ -38,7 +38,9 @@ class Shared:
         self.functions: dict[FunctionSymbol, Function] = {}
         self.conditions: dict[tuple[int, ...], int] = {}
         self.wide_pointers = False  # %p with all its digits, as before 1.3
+        self.members_in_c = False  # embedded C knows parameters as members of THIS
         self.patterns: list[Token] = []  # where each of module.regexes stands
+        self.accessors: dict[tuple[GlobalSymbol, bool], Function] = {}  # of embedded C; set: True
         self._make_function = make_function
         self._globals: dict[GlobalSymbol, Global] = {}
         self._positions: dict[Position, int] = {}

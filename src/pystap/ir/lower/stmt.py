@@ -203,10 +203,6 @@ def _foreach(frame: Frame, stmt: ast.Foreach) -> list[ops.Stmt]:
     return iteration.foreach(frame, stmt, lambda: counted(frame, [stmt.body], stmt.tok, 1))
 
 
-def _embedded(_frame: Frame, stmt: ast.EmbeddedCode) -> list[ops.Stmt]:
-    raise refuse("embedded C code cannot be translated here", stmt.tok)
-
-
 _LOWER: Final[dict[type, Callable[[Frame, Any], list[ops.Stmt]]]] = {
     ast.Block: _block,
     ast.Null: _null,
@@ -221,5 +217,4 @@ _LOWER: Final[dict[type, Callable[[Frame, Any], list[ops.Stmt]]]] = {
     ast.Next: _next,
     ast.Delete: _delete,
     ast.TryCatch: _try,
-    ast.EmbeddedCode: _embedded,
 }

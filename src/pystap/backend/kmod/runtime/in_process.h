@@ -91,4 +91,12 @@ static bool stap_memory_read(void *to, u64 from, size_t size, bool user)
 	return !size || process_vm_readv(getpid(), &here, 1, &there, 1, 0) == (ssize_t)size;
 }
 
+static bool __maybe_unused stap_memory_write(u64 to, const void *from, size_t size, bool user)
+{
+	struct iovec here = { (void *)from, size }, there = { (void *)to, size };
+
+	(void)user;
+	return process_vm_writev(getpid(), &here, 1, &there, 1, 0) == (ssize_t)size;
+}
+
 #endif

@@ -127,4 +127,42 @@ static bool stap_memory_read(void *to, u64 from, size_t size, bool user)
 	return this_cpu_read(stap_waits) && stap_memory_await(to, from, size);
 }
 
+#ifdef arch_put_kernel_nofault
+#define stap_put_kernel arch_put_kernel_nofault
+#else
+#define stap_put_kernel __put_kernel_nofault
+#endif
+
+/* A write to the kernel's memory; numbers are written in one go. */
+static bool stap_kernel_write(u64 to, const void *from, size_t size)
+{
+	size_t at;
+
+	pagefault_disable();
+	switch (size) {
+	case 8: stap_put_kernel((void *)to, from, u64, failed); break;
+	case 4: stap_put_kernel((void *)to, from, u32, failed); break;
+	case 2: stap_put_kernel((void *)to, from, u16, failed); break;
+	default:
+		for (at = 0; at < size; at++)
+			stap_put_kernel((void *)(to + at), from + at, u8, failed);
+	}
+	pagefault_enable();
+	return true;
+failed:
+	pagefault_enable();
+	return false;
+}
+
+static bool __maybe_unused stap_memory_write(u64 to, const void *from, size_t size, bool user)
+{
+	u8 there;
+
+	if (user)
+		return !copy_to_user_nofault((void __user *)to, from, size);
+	/* The kernel warns of a fault at an address that none can be. */
+	return !copy_from_kernel_nofault(&there, (const void *)to, 1) &&
+	       stap_kernel_write(to, from, size);
+}
+
 #endif

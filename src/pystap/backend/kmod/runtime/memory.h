@@ -5,6 +5,17 @@
 #include "string_ops.h"
 
 static bool stap_memory_read(void *to, u64 from, size_t size, bool user);
+static bool stap_memory_write(u64 to, const void *from, size_t size, bool user);
+
+/* The low bytes of a number to an address. */
+static void __maybe_unused stap_memory_store(struct stap_context *c, s64 address, s64 size,
+					     s64 value, bool user, int position)
+{
+	if (!stap_memory_write(address, &value, size, user))
+		stap_fault_number(c, position,
+				  user ? "user write fault at " : "kernel write fault at ", address,
+				  'x', "");
+}
 
 static s64 __maybe_unused stap_read_or(s64 address, s64 size, s64 instead, bool user)
 {
