@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from pystap.options import Options
 
 
-def run_kernel(options: Options, name: str, text: str, report: PassReport) -> int:
-    """Run the passes up to ``-p``; the exit status."""
+def run_kernel(
+    options: Options, name: str, text: str, report: PassReport, reason: str = ""
+) -> int:
+    """Run the passes up to ``-p``; the exit status.  ``reason``: why this runtime was chosen."""
     from pystap.backend.kmod.trees import BuildError
 
     source = translate(options, name, text, report)
@@ -33,6 +35,8 @@ def run_kernel(options: Options, name: str, text: str, report: PassReport) -> in
     try:
         module = _build(options, source, report)
     except BuildError as error:
+        if reason:
+            complain(f"ERROR: only the kernel runtime has {reason}")
         for line in error.lines:
             complain(line)
         report.failed(4)

@@ -84,7 +84,7 @@ def _run(options: Options) -> int:
 
         report.say(3, f"changing to the kernel runtime, only it has {reason}")
         options.runtime = "kernel"
-        return run_kernel(options, name, text, report)
+        return run_kernel(options, name, text, report, str(reason))
     if isinstance(entry, int):
         return entry
     if options.last_pass == 4:

@@ -193,7 +193,8 @@ def _lower(front: Front, program: Program) -> Module:
     from pystap.ir.limits import limits_of
     from pystap.ir.lower import lower
 
-    return lower(program, front.options, limits_of(front.options))
+    options = front.options
+    return lower(program, options, limits_of(options), settable=options.runtime == "kernel")
 
 
 def _compile(module: Module, front: Front, report: PassReport) -> Artifact | None:

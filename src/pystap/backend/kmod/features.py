@@ -79,6 +79,7 @@ def make(directory: Path, work: Path, words: list[str]) -> tuple[int, str]:
         capture_output=True,
         text=True,
         errors="replace",
-        env={**os.environ, "LC_ALL": "C"},  # messages in ASCII
+        # Messages in ASCII; the kernel's Makefile drops LC_ALL, which would stand above.
+        env={**os.environ, "LC_ALL": "C", "LC_CTYPE": "C", "LC_MESSAGES": "C", "LANG": "C"},
     )
     return done.returncode, done.stdout + done.stderr

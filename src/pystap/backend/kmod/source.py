@@ -5,6 +5,7 @@ from __future__ import annotations
 from pystap.backend.kmod import calls, embedded, patterns, syscalls
 from pystap.backend.kmod.attach import attachments
 from pystap.backend.kmod.expressions import long_of
+from pystap.backend.kmod.parameters import parameters
 from pystap.backend.kmod.statements import statements
 from pystap.backend.kmod.storage import declare_globals
 from pystap.backend.kmod.unit import Unit
@@ -63,6 +64,7 @@ def _script(unit: Unit, attached: bool) -> list[str]:
     forms = syscalls.declare(unit)
     return [
         "", *embedded.top_level(unit), *patterns.declare(unit), *declare_globals(unit), "",
+        *(parameters(unit) if attached and unit.prefix == "stap_" else []),
         *unit.declarations, *forms, "",
         *[calls.head(unit, f) + ";" for f in module.functions], "", *bodies, *_positions(unit), "",
         *_probes(unit), "", *(attachments(module, unit.prefix) if attached else []),
