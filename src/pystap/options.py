@@ -7,13 +7,14 @@ class Options:
     """Session options with their defaults; names follow the long option or its meaning."""
 
     __slots__ = (
-        "args", "buffer_megabytes", "build_words", "bulk", "cmd", "color", "compatible", "defines",
-        "disable_cache", "extra_scripts", "flight_recorder",
-        "global_inits", "global_var_display", "guru", "keep_build", "last_pass", "listing",
-        "listing_vars", "module_name", "output", "poison_cache", "release", "rotation", "runtime",
-        "script", "script_file", "skip_badvars", "suppress_handler_errors",
-        "suppress_time_limits", "suppress_warnings", "sysroot", "tapset_dirs", "target_pid", "timeout", "timing",
-        "unoptimized", "verbose", "warnings_are_errors",
+        "args", "buffer_megabytes", "build_words", "bulk", "cmd", "color", "compatible",
+        "defines", "disable_cache", "extra_scripts", "flight_recorder", "global_inits",
+        "global_var_display", "guru", "keep_build", "last_pass", "libraries", "listing",
+        "listing_vars", "module_name", "modules", "output", "poison_cache", "release",
+        "rotation", "runtime", "script", "script_file", "skip_badvars",
+        "suppress_handler_errors", "suppress_time_limits", "suppress_warnings", "sysroot",
+        "tapset_dirs", "target_pid", "timeout", "timing", "unoptimized", "verbose",
+        "warnings_are_errors",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -32,6 +33,8 @@ class Options:
         self.defines: dict[str, str] = {}  # -D
         self.global_inits: dict[str, str] = {}  # -G
         self.module_name: str | None = None  # -m
+        self.modules: list[str] = []  # -d: objects whose symbols and unwind data are wanted
+        self.libraries = False  # --ldd: those of the libraries they are linked with, too
         self.output: str | None = None  # -o
         self.cmd: str | None = None  # -c
         self.target_pid: int | None = None  # -x

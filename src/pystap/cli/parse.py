@@ -39,19 +39,20 @@ LONG = {
     "runtime": "=",
     "bpf": "",
     "no-global-var-display": "",
+    "ldd": "",
     "dump-probe-types": "",
     "dump-probe-aliases": "",
     "dump-functions": "",
 }
 
 # Parts of SystemTap's command line that this version does not serve.
-UNSUPPORTED_SHORT = set("RaPiqdJj")
+UNSUPPORTED_SHORT = set("RaPiqJj")
 UNSUPPORTED_LONG = frozenset(
     (
         *("interactive", "prologue-searching", "check-version", "privilege", "unprivileged"),
         *("semantic-keep-going", "use-server", "use-server-on-error", "list-servers"),
         *("trust-servers", "use-http-server", "sign-module", "client-options", "remote"),
-        *("remote-prefix", "tmpdir", "download-debuginfo", "modinfo", "ldd", "all-modules"),
+        *("remote-prefix", "tmpdir", "download-debuginfo", "modinfo", "all-modules"),
         *("rlimit-as", "rlimit-cpu", "rlimit-nproc", "rlimit-stack", "rlimit-fsize", "sysenv"),
         *("dyninst", "save-uprobes", "target-namespaces", "monitor", "example"),
         *("language-server", "build-as", "debug"),
@@ -261,6 +262,12 @@ def _module(options: Options, value: str) -> None:
     options.module_name = name
 
 
+def _object(options: Options, value: str) -> None:
+    if not value:
+        raise UsageError("Missing object for -d: a program, library or kernel module.")
+    options.modules.append(value)
+
+
 def _build_word(options: Options, value: str) -> None:
     if "=" not in value:
         raise UsageError(f"Invalid argument '{value}' for -B (should be NAME=VALUE).")
@@ -363,6 +370,7 @@ _SHORT_ACTIONS: dict[str, Callable[[Options, str], None]] = {
     "F": _flag("flight_recorder"),
     "S": _rotation,
     "m": _module,
+    "d": _object,
     "l": _listing(False),
     "L": _listing(True),
 }
@@ -383,6 +391,7 @@ _LONG_ACTIONS: dict[str, Callable[[Options, str], None]] = {
     "sysroot": _set("sysroot"),
     "runtime": _runtime,
     "bpf": _set("runtime"),
+    "ldd": _flag("libraries"),
     "no-global-var-display": _flag("global_var_display", False),
     "dump-probe-types": _dump("dump-probe-types"),
     "dump-probe-aliases": _dump("dump-probe-aliases"),

@@ -77,9 +77,14 @@ def normal_path(path: str) -> str:
 
 def source_files(unit: Die) -> list[str]:
     """The source files that a unit's line table may name."""
+    return [file for file in files_by_number(unit) if file]
+
+
+def files_by_number(unit: Die) -> list[str]:
+    """The source files of a unit, each where its number says; empty for numbers without one."""
     lib = unit.file.lib
     handle, count = ctypes.c_void_p(), ctypes.c_size_t()
     if lib.dwarf_getsrcfiles(unit.raw, handle, count) != 0:
         return []
     found = (lib.dwarf_filesrc(handle, index, None, None) for index in range(count.value))
-    return [normal_path(file.decode("latin-1")) for file in found if file]
+    return [normal_path((file or b"").decode("latin-1")) for file in found]

@@ -17,6 +17,7 @@ _NUMBERS: Final = (
     ("MAXSTRINGLEN", "maxstringlen", 2, 64 * 1024),
     ("MAXNESTING", "maxnesting", 1, 1000),
     ("MAXMAPENTRIES", "maxmapentries", 1, _MOST),
+    ("MAXBACKTRACE", "maxbacktrace", 1, 1024),
     ("MAXERRORS", "maxerrors", 0, _MOST),
     ("MAXSKIPPED", "maxskipped", 0, _MOST),
     ("MAXTRYLOCK", "maxtrylock", 0, _MOST),

@@ -48,6 +48,7 @@ class Limits:
     maxaction: int = 10_000
     maxnesting: int = 10
     maxmapentries: int = 2048
+    maxbacktrace: int = 20
     maxerrors: int = 0
     maxskipped: int = 100
     maxtrylock: int = 100

@@ -80,6 +80,7 @@ F_RDONLY = 1 << 3
 F_WRONLY = 1 << 4
 F_RDONLY_PROG = 1 << 7
 F_MMAPABLE = 1 << 10
+F_INNER_MAP = 1 << 12
 
 # flags of BPF_MAP_UPDATE_ELEM
 ANY = 0

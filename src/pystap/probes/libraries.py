@@ -31,7 +31,7 @@ def find_libraries(
         if not os.path.exists(path):
             raise bad_point(f"cannot find library '{pattern}': no such file", tok)
         return [Program(os.path.realpath(path), os.path.realpath(path))]
-    known = _mapped(pid) if pid else _needed(program.path, sysroot)
+    known = _mapped(pid) if pid else needed(program.path, sysroot)
     found: dict[str, Program] = {}
     for name, path in known.items():
         real = os.path.realpath(path)
@@ -56,8 +56,8 @@ def _mapped(pid: int) -> dict[str, str]:
     return {name: path for name, path in paths.items() if path != own}
 
 
-def _needed(program: str, sysroot: str) -> dict[str, str]:
-    """What a program needs, and what that needs, by the names the files are asked for."""
+def needed(program: str, sysroot: str) -> dict[str, str]:
+    """The libraries a program needs, and those they need, by the names they are asked for."""
     found: dict[str, str] = {}
     installed: dict[str, str] | None = None
     waiting = [program]

@@ -72,6 +72,11 @@ class Output:
         """One line on standard error, after the output that came before it."""
         os.write(2, text.encode("latin-1", "replace") + b"\n")
 
+    def warn(self, text: str) -> None:
+        """The same for a warning, unless those are not wanted."""
+        if not self._quiet:
+            self.complain(text)
+
     def _control(self, item: Control) -> None:
         from pystap.output.records import ErrorItem, SystemItem, WarnItem
 

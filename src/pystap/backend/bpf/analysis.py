@@ -26,7 +26,8 @@ _SMALL: Final = 16  # of a function
 # Intrinsics that are values of the event, and how many values of a kind there are.
 _EVENT_INTRINSICS: Final = {
     "addr": "ip", "returnval": "retval", "user_mode": "user_mode", "funcarg": "funcarg",
-    "reg": "reg", "stack_frame": "stack",
+    "reg": "reg", "stack_frame": "stack", "user_frames": "user_stack",
+    "user_frames_from": "user_stack", "user_frame": "user_stack",
 }  # fmt: skip
 _EVENT_INDEXES: Final = {"funcarg": 6, "reg": 17}
 # Those that need the task a handler is about where that may not be the current one.

@@ -30,6 +30,7 @@ ProgramKind = Literal[
 ]  # fmt: skip
 
 STACK: Final = ("stack", 0)  # captured as a whole, to an area of its own
+USER_STACK: Final = ("user_stack", 0)  # likewise, when it is first asked for
 _AREA: Final = "event"
 _INSTRUCTION_POINTER: Final = 16
 _REGISTERS_IN_ARGUMENT: Final = 0  # of sys_enter and sys_exit: the pointer to pt_regs
@@ -59,6 +60,8 @@ class Event:
         b = self.b
         if name == "task":
             return self.pointer.to_int() if self.kind == "process" else b.const("i64", 0)
+        if name == "arg" and index < 0:
+            return self._as_number(self.pointer.to_int())
         if name == "arg" and index in self.opaque:
             word = b.alloca("i64")
             b.store(0, word)
@@ -174,6 +177,11 @@ def capture(s: Scope, event: Event, wanted: set[Captured]) -> None:
 
         wanted = wanted - {STACK}
         capture_stack(s, event)
+    if USER_STACK in wanted:
+        from pystap.backend.bpf.unwinding import capture as capture_user_stack
+
+        wanted = wanted - {USER_STACK}
+        capture_user_stack(s, event)
     values = {key: event.value(*key) for key in sorted(wanted) if key[0] != "probe_id"}
     if s.context is None:
         s.captured = values

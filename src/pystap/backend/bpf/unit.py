@@ -77,6 +77,7 @@ class Unit:
         )
         self.machines: list[Machine] = []
         self.stack_slots: dict[tuple[str, str], Value] = {}  # see Scope
+        self.user_parts: set[str] = set()  # see Artifact
         self.late: list[Callable[[], None]] = []  # what is emitted when all else is
         self.globals = GlobalLayout(module.globals, module.limits.maxstringlen)
         self.add_map(CONTROL, "control", helpers.MAP_ARRAY, 4, CONTROL_WORDS * 8, 1, mmap=True)

@@ -1,0 +1,291 @@
+"""The tables of programs and libraries that handlers unwind stacks and name addresses with.
+
+They are made when the session begins, for the programs probed and the target with their
+libraries, and those of ``-d`` and ``--ldd``, and later for other files that a stack led through.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import Thread
+
+from pystap.debuginfo.elf import Elf, ElfError
+from pystap.debuginfo.objecttable import ELEMENT, with_path
+from pystap.kernel.bpf import F_INNER_MAP, F_MMAPABLE, MAP_TYPE_ARRAY
+from pystap.kernel.maps import create_map
+from pystap.kernel.programs import TestRun
+from pystap.kernel.syscalls import PAGE_SIZE, Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pystap.backend.bpf.artifact import Artifact
+    from pystap.debuginfo.objecttable import Table
+    from pystap.kernel.maps import Map
+    from pystap.session.loader import Loaded
+
+TABLE_FLAGS = F_MMAPABLE | F_INNER_MAP
+_VDSO = (1, 0)  # as the programs call the kernel's own code in every process
+_LARGE = 64 << 20  # bytes of a file that is not read while handlers wait to be heard
+
+
+class Wanted:
+    """What the command line says: ``modules`` are the objects of ``-d``, with ``libraries``
+    (``--ldd``) also what programs are linked with; ``command`` is the program of ``-c`` and
+    ``target`` the pid of target(), which counts with its libraries; ``cache`` is a folder."""
+
+    __slots__ = ("cache", "command", "libraries", "modules", "sysroot", "target")
+
+    def __init__(
+        self,
+        modules: list[str],
+        libraries: bool,
+        command: str = "",
+        target: int = 0,
+        cache: str = "",
+        sysroot: str = "",
+    ) -> None:
+        self.modules = modules
+        self.libraries = libraries
+        self.command = command
+        self.target = target
+        self.cache = cache
+        self.sysroot = sysroot
+
+
+class UserObjects:
+    """The tables of a session.  ``complain`` takes warnings."""
+
+    def __init__(self, loaded: Loaded, wanted: Wanted, complain: Callable[[str], None]) -> None:
+        self._loaded = loaded
+        self._wanted = wanted
+        self._complain = complain
+        self._stacks = "stacks" in loaded.artifact.user_parts
+        self._places = "places" in loaded.artifact.user_parts
+        self._tables = loaded.by_role["user_objects"]
+        self._unknown = loaded.by_role["unknown_objects"]
+        self._identify: TestRun | None = None
+        self._known: set[tuple[int, int]] = set()
+        self._empty: set[str] = set()  # paths of files that have no unwind data
+        self._noted: dict[tuple[int, int], str] = {}  # paths of files found on the way
+        self._counted = 0  # of those, when they were looked at last
+        self._ready: list[tuple[tuple[int, int], bytes]] = []  # tables of them to be entered
+        self._worker: Thread | None = None
+        self._inner: list[Map] = []
+
+    def begin(self, program: int) -> None:
+        """Make the tables that are wanted.  ``program`` is the descriptor of the program that
+        tells how the kernel calls a file."""
+        self._identify = TestRun(program, 24)
+        self._add_vdso()
+        for path in self._paths():
+            self._add_file(path, os.path.realpath(path), explicit=True)
+        if self._wanted.target:
+            self._add_process(self._wanted.target)
+
+    def close(self) -> None:
+        """Let go of the tables."""
+        for table in self._inner:
+            table.close()
+        self._inner.clear()
+
+    def _paths(self) -> list[str]:
+        """The files to begin with, each once."""
+        from pystap.probes.attach import files_of
+
+        wanted = self._wanted
+        artifact: Artifact = self._loaded.artifact
+        probed = sorted(set[str]().union(*(files_of(p.attach) for p in artifact.probes)))
+        named = [wanted.sysroot + path for path in wanted.modules]
+        roots = [wanted.command] if wanted.command else []
+        roots += probed if wanted.libraries or self._stacks else []
+        roots += named if wanted.libraries else []
+        found = [*probed, *named, *roots]
+        for root in roots:
+            found += linked(root, wanted.sysroot)
+        return list(dict.fromkeys(os.path.realpath(path) for path in found))
+
+    # ---- one object
+
+    def _add_file(self, path: str, shown: str, *, explicit: bool) -> None:
+        """Make the table of a file, if it can be used.
+
+        ``shown`` is the path in the output.  Of files that were asked for problems are told.
+        """
+        try:
+            name = self._name_of(path)
+            if name in self._known:
+                return
+            table = self._read(path, places=self._places)
+        except (ElfError, OSError) as error:
+            if explicit:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                self._complain(f"WARNING: no symbols or unwind data of '{path}': {reason}")
+            return
+        self._enter(name, with_path(table.content, os.fsencode(shown)))
+        if not table.unwinds and self._stacks:
+            self._empty.add(shown)
+
+    def _read(self, path: str, *, places: bool) -> Table:
+        from pystap.debuginfo.objectfile import object_table
+
+        wanted = self._wanted
+        return object_table(path, places=places, cache=wanted.cache, sysroot=wanted.sysroot)
+
+    def _name_of(self, path: str) -> tuple[int, int]:
+        """Inode and device of a file as mappings have them."""
+        assert self._identify is not None
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_size == 0:
+                raise ElfError(f"{path}: not an ELF file (empty)")
+            with Mapping(descriptor, PAGE_SIZE) as mapping:
+                context = self._identify.context.cast("Q")
+                context[0], context[1], context[2] = mapping.address, 0, 0
+                self._identify.run()
+                return context[1], context[2]
+        finally:
+            os.close(descriptor)
+
+    def _enter(self, name: tuple[int, int], content: bytes) -> None:
+        made = create_map(
+            MAP_TYPE_ARRAY, 4, ELEMENT, len(content) // ELEMENT, flags=TABLE_FLAGS, name="object"
+        )
+        self._inner.append(made)
+        with made.mmap() as memory:
+            memory.view[: len(content)] = content
+        self._tables.update(_key(name), made.fd.to_bytes(4, "little"))
+        self._known.add(name)
+
+    def _add_vdso(self) -> None:
+        """The code that the kernel maps into every process; read from our own."""
+        from pystap.debuginfo.objectfile import object_table
+        from pystap.kernel.procs import maps
+
+        span = next((entry for entry in maps(os.getpid()) if entry.path == "[vdso]"), None)
+        if span is None:
+            return
+        with open("/proc/self/mem", "rb", buffering=0) as memory:
+            memory.seek(span.start)
+            content = memory.read(span.end - span.start)
+        descriptor = os.memfd_create("vdso", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, content)
+            table = object_table(f"/proc/self/fd/{descriptor}", places=False)
+        except ElfError:
+            return
+        finally:
+            os.close(descriptor)
+        self._enter(_VDSO, with_path(table.content, b"[vdso]"))
+
+    # ---- processes
+
+    def _add_process(self, pid: int) -> None:
+        """The files a process has mapped as code."""
+        from pystap.kernel.procs import maps
+
+        try:
+            entries = maps(pid)
+        except (ProcessLookupError, PermissionError):
+            return
+        for entry in entries:
+            if entry.executable and entry.path.startswith("/"):
+                # This way also when it was deleted, or is in another mount namespace.
+                link = f"/proc/{pid}/map_files/{entry.start:x}-{entry.end:x}"
+                self._add_file(link, entry.path, explicit=False)
+
+    # ---- what was found on the way
+
+    def look(self, counted: int) -> None:
+        """Make tables of files that stacks have led through since, beside what else is done;
+        ``counted`` is how many such files there have been in all."""
+        while self._ready:
+            name, content = self._ready.pop()
+            if name not in self._known:
+                self._enter(name, content)
+        if counted == self._counted or (self._worker is not None and self._worker.is_alive()):
+            return
+        self._counted = counted
+        fresh = [
+            _Note(key, value)
+            for key, value in list(self._unknown.items())
+            if _name(key) not in self._noted
+        ]
+        for note in fresh:
+            self._noted[note.name] = note.path
+        self._worker = Thread(target=self._read_noted, args=(fresh,), daemon=True)
+        self._worker.start()
+
+    def _read_noted(self, notes: list[_Note]) -> None:
+        """In a thread: read the files of notes, but not their lines, which may take long."""
+        opened = []
+        for note in notes:  # processes end: first all files are held
+            descriptor, path = note.open()
+            if path:
+                self._noted[note.name] = path
+            if descriptor >= 0:
+                opened.append((note.name, descriptor, path))
+        for name, descriptor, path in opened:
+            try:
+                if os.fstat(descriptor).st_size <= _LARGE:
+                    table = self._read(f"/proc/self/fd/{descriptor}", places=False)
+                    self._ready.append((name, with_path(table.content, os.fsencode(path))))
+            except (ElfError, OSError):
+                continue  # no program: it stays among those without data
+            finally:
+                os.close(descriptor)
+
+    def warn(self) -> None:
+        """Tell of files that stacks could not be unwound through for want of data."""
+        missing = {path for name, path in self._noted.items() if name not in self._known}
+        for path in sorted(missing | self._empty):
+            self._complain(
+                f"WARNING: Missing unwind data for a module, rerun with 'stap -d {path}'"
+            )
+
+
+class _Note:
+    """What a program noted of a file without table: which process has it mapped where."""
+
+    __slots__ = ("address", "name", "path", "pid")
+
+    def __init__(self, key: bytes, value: bytes) -> None:
+        self.name = _name(key)
+        self.pid, self.address = _number(value, 0), _number(value, 8)
+        self.path = os.fsdecode(value[16:].split(b"\0", 1)[0])  # its last part, for a start
+
+    def open(self) -> tuple[int, str]:
+        """A descriptor of the file and its path; -1 and "" when the process has gone."""
+        from pystap.kernel.procs import maps
+
+        try:
+            entry = next(e for e in maps(self.pid) if e.start <= self.address < e.end)
+            link = f"/proc/{self.pid}/map_files/{entry.start:x}-{entry.end:x}"
+            return os.open(link, os.O_RDONLY | os.O_CLOEXEC), entry.path
+        except (OSError, StopIteration):
+            return -1, ""
+
+
+def linked(program: str, sysroot: str) -> list[str]:
+    """The libraries that a program is linked with, and what loads them; none for other files."""
+    from pystap.probes.libraries import needed
+
+    try:
+        with Elf(program) as elf:
+            loader = elf.interpreter()
+    except (ElfError, OSError):
+        return []
+    return [*needed(program, sysroot).values(), *([sysroot + loader] if loader else [])]
+
+
+def _name(key: bytes) -> tuple[int, int]:
+    return _number(key, 0), _number(key, 8)
+
+
+def _key(name: tuple[int, int]) -> bytes:
+    return name[0].to_bytes(8, "little") + name[1].to_bytes(8, "little")
+
+
+def _number(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 8], "little")
