@@ -2,7 +2,7 @@
 STAP := .venv/bin/stap
 PY := .venv/bin/python
 
-.PHONY: setup demo test fuzz fuzz-parser bench lint clean
+.PHONY: setup demo test fuzz fuzz-parser bench bench-lab lint clean
 
 setup: .venv/.ready
 
@@ -40,6 +40,10 @@ fuzz-parser: setup
 bench: setup
 	sh tools/install_peers.sh
 	$(PY) -m bench
+
+# Probes on kernel functions, on the kernels of the lab; KERNELS="6.1 sid" names others
+bench-lab: lab-tools
+	$(PY) -m bench.lab $(KERNELS)
 
 lint: setup
 	$(PY) -m ruff check src tests tools bench

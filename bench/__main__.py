@@ -12,7 +12,7 @@ from statistics import median
 
 from bench.kernel import in_kernel, verified
 from bench.large import compile_time
-from bench.rows import Row
+from bench.rows import Row, print_table
 from bench.tools import (
     STAP,
     build_load,
@@ -25,6 +25,7 @@ from bench.tools import (
     wait_idle,
     wall_ms,
 )
+from bench.user import user_rows
 
 HELLO = 'probe begin { println("hello") exit() }'
 HELLO_PEER = 'BEGIN { printf("hello\\n"); exit(); }'
@@ -185,11 +186,10 @@ def main() -> int:
             *listing(),
             *dense_attach(),
             *memory(),
+            *user_rows(work),
         ]
-    print(f"{'':<44} {'pystap':>16} {'bpftrace':>16} {'ratio':>8} {'bar':>8}")
-    for row in rows:
-        print(row.text())
-    return 0 if all(row.ratio <= row.bar for row in rows) else 1
+    print_table(rows)
+    return 0 if all(row.met() for row in rows) else 1
 
 
 if __name__ == "__main__":

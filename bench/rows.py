@@ -14,10 +14,21 @@ class Row(NamedTuple):
     ratio: float
     bar: float
 
+    def met(self) -> bool:
+        """Whether the bar is met."""
+        return self.ratio <= self.bar
+
     def text(self) -> str:
         """The row with its verdict."""
-        verdict = "ok" if self.ratio <= self.bar else "MISSED"
+        verdict = "ok" if self.met() else "MISSED"
         return (
             f"{self.what:<44} {self.ours:>16} {self.peer:>16} "
             f"{self.ratio:>8.3f} {self.bar:>8.3f}  {verdict}"
         )
+
+
+def print_table(rows: list[Row]) -> None:
+    """All rows, under a headline."""
+    print(f"{'':<44} {'pystap':>16} {'bpftrace':>16} {'ratio':>8} {'bar':>8}")
+    for row in rows:
+        print(row.text())

@@ -51,12 +51,15 @@ def interleaved(commands: dict[str, Sequence[str]], repeat: int) -> dict[str, fl
 
 
 @contextmanager
-def tracer(command: Sequence[str], ready: str, out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A running tracer, ready when its output file holds the word ``ready``; ended by SIGINT."""
+def tracer(
+    command: Sequence[str], ready: str, out: Path, patience: float = 20
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A running tracer, ready when its output file holds the word ``ready``, which may take
+    ``patience`` seconds; ended by SIGINT."""
     with out.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patience
         while ready.encode() not in out.read_bytes():
             if process.poll() is not None or time.monotonic() > deadline:
                 assert process.stderr is not None
@@ -67,7 +70,7 @@ def tracer(command: Sequence[str], ready: str, out: Path) -> Iterator[subprocess
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(max(30, patience))
 
 
 def first_output_ms(command: Sequence[str], word: str, repeat: int) -> float:

@@ -47,6 +47,7 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         help="a directory the command may write to")  # fmt: skip
     add("--env", action="append", default=[], metavar="NAME=VALUE", help="for the command")
     add("--append", default="", metavar="WORDS", help="for the kernel's command line")
+    add("--counting", action="store_true", help="time is instructions, one a nanosecond")
     options = parser.parse_args(words)
     asked = options.release or options.builddir or options.vmlinux
     if bool(command) == bool(asked):
@@ -72,6 +73,7 @@ def _run(kernel: Kernel, options: argparse.Namespace, command: list[str]) -> int
         shared=options.shared,
         environment=dict(one.split("=", 1) for one in options.env),
         append=options.append,
+        counting=options.counting,
     )
     ending = machine.run(kernel, command, settings)
     if trouble := ending.trouble():

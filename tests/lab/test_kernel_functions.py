@@ -249,6 +249,29 @@ def test_exported_and_refused() -> None:
     assert "cannot be probed: the kernel forbids it (kprobes/blacklist)" in done.err
 
 
+def test_why_a_function_cannot_be_probed() -> None:
+    names = [line.split()[1:] for line in Path("/proc/kallsyms").read_text().splitlines()]
+    code = {words[1] for words in names if words[0] in "tT" and len(words) == 2}
+    filters = Path("/sys/kernel/tracing/available_filter_functions").read_text().split("\n")
+    blacklist = Path("/sys/kernel/debug/kprobes/blacklist").read_text().splitlines()
+    silent = code - set(filters) - {line.split("\t")[1] for line in blacklist}
+    plain = sorted(n for n in silent if re.fullmatch(r"[a-z][a-z0-9_]*", n) and "text" not in n)
+    altered = next(n for n in filters if ".isra." in n and n.partition(".")[0] not in code)
+    cold = next(n for n in sorted(code) if n.endswith(".cold"))
+    reasons = {
+        plain[0]: f"function '{plain[0]}' cannot be probed: the kernel was built without a place"
+        " for probes in it (notrace)",
+        cold: "it is a part of a function or a stub that the compiler made",
+        altered.partition(".")[0]: f"the compiler altered it.*hint: it became {altered}",
+        "vfs_raed": "no function 'vfs_raed'.*hint: did you mean vfs_read",
+        "zzzz_qqqq_xxxx": "no function 'zzzz_qqqq_xxxx'.*hint: the compiler may have inlined it",
+    }
+    for name, reason in reasons.items():
+        done = stap("-p2", "-e", f'probe kernel.function("{name}") {{ exit() }}', timeout=_SECONDS)
+        assert done.status == 1
+        assert re.search(reason.replace("(", r"\(").replace(")", r"\)"), done.err, re.S), done.err
+
+
 def test_all_that_can_be_probed_is_listed() -> None:
     traced = Path("/sys/kernel/tracing/available_filter_functions").read_text().split("\n")
     forbidden = {
