@@ -2,7 +2,7 @@
 STAP := .venv/bin/stap
 PY := .venv/bin/python
 
-.PHONY: setup demo test fuzz fuzz-parser bench bench-lab lint clean
+.PHONY: setup demo test fuzz fuzz-kernel fuzz-parser bench lint clean
 
 setup: .venv/.ready
 
@@ -32,10 +32,19 @@ N := 200
 fuzz: setup
 	$(PY) -m tests.fuzz $(N) $(SEED)
 
+# N random programs as kernel modules in the lab
+fuzz-kernel: lab-tools
+	FUZZ_PROGRAMS=$(N) $(if $(SEED),FUZZ_SEED=$(SEED)) \
+	$(PY) -m pytest -n 2 -m lab tests/kmod/test_fuzz.py
+
 # N damaged scripts through the front end; with COVERAGE=1 guided by what they reach
 fuzz-parser: setup
 	$(if $(COVERAGE),$(PY) -m pip install -q -e '.[fuzz]')
 	$(PY) -m tests.fuzz_parser $(if $(COVERAGE),--coverage) $(N) $(SEED)
+
+# staprun as one file, for machines that have Python 3.11 and nothing else of this
+staprun.pyz: $(wildcard src/pystap/staprun/*.py) tools/make_staprun.py
+	python3 tools/make_staprun.py $@
 
 bench: setup
 	sh tools/install_peers.sh

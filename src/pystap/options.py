@@ -11,7 +11,7 @@ class Options:
         "defines", "disable_cache", "extra_scripts", "flight_recorder", "global_inits",
         "global_var_display", "guru", "keep_build", "last_pass", "libraries", "listing",
         "listing_vars", "module_name", "modules", "output", "poison_cache", "release",
-        "rotation", "runtime", "script", "script_file", "skip_badvars",
+        "rotation", "runtime", "script", "script_file", "sign_module", "skip_badvars",
         "suppress_handler_errors", "suppress_time_limits", "suppress_warnings", "sysroot",
         "tapset_dirs", "target_pid", "timeout", "timing", "unoptimized", "verbose",
         "warnings_are_errors",
@@ -54,6 +54,7 @@ class Options:
         self.release = ""  # -r: of the kernel, or its build directory
         self.build_words: list[str] = []  # -B, for the kernel's build
         self.keep_build = False  # -k
+        self.sign_module = False  # --sign-module
         self.buffer_megabytes: int | None = None  # -s
         self.bulk = False  # -b
         self.flight_recorder = False  # -F

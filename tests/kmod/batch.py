@@ -50,13 +50,16 @@ class Runs:
     def run(self, *words: str, timeout: float = 120) -> Done:
         """How the command ends with these words, which are among those wanted."""
         batch, number = self._batch_of[words]
-        directory = self._modules.directory(batch)
-        made = json.loads((directory / f"{number}.json").read_text())
-        if made["module"] is None:
-            out, err = (made[name].encode("latin-1") for name in ("out", "err"))
-            return Done(out, err, made["status"])
-        run = inprocess.Run(*words, command=lambda words: _run(words, made, directory))
-        return run.end(timeout)
+        return run(self._modules.directory(batch), number, words, timeout)
+
+
+def run(directory: Path, number: int, words: Sequence[str], timeout: float = 120) -> Done:
+    """How the command ends with these words, which are those of a run of a batch."""
+    made = json.loads((directory / f"{number}.json").read_text())
+    if made["module"] is None:
+        out, err = (made[name].encode("latin-1") for name in ("out", "err"))
+        return Done(out, err, made["status"])
+    return inprocess.Run(*words, command=lambda words: _run(words, made, directory)).end(timeout)
 
 
 def _run(words: list[str], made: dict[str, Any], directory: Path) -> int:
@@ -85,14 +88,14 @@ def _run(words: list[str], made: dict[str, Any], directory: Path) -> int:
 def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, object]:
     """Outside: make the modules of a batch in a directory."""
     runs = [json.loads(one) for one in words]
-    run = inprocess.Run(command=lambda _: _build(kernel, runs, work))
-    done = run.end(_SECONDS)
+    done = inprocess.Run(command=lambda _: _build(kernel, runs, work)).end(_SECONDS)
     return {"status": done.status, "err": done.err}
 
 
 def _build(kernel: kernels.Kernel, runs: list[list[str]], work: Path) -> int:
     """In a fork: each script by itself, then the modules."""
     from pystap.backend.kmod.source import print_scripts
+    from pystap.probes.attach import SessionEvent
 
     groups: dict[str, list[tuple[int, Any]]] = {}
     made: list[dict[str, Any]] = []
@@ -100,7 +103,9 @@ def _build(kernel: kernels.Kernel, runs: list[list[str]], work: Path) -> int:
         ending, module = _translate(words)
         made.append({**ending, "module": None})
         if module is not None:
-            groups.setdefault(repr(module.limits), []).append((number, module))
+            alone = any(not isinstance(probe.attach, SessionEvent) for probe in module.probes)
+            key = f"{module.limits} {number if alone else ''}"
+            groups.setdefault(key, []).append((number, module))
     sources = {}
     for members in groups.values():
         source = print_scripts([module for _, module in members])

@@ -63,7 +63,7 @@ UNKNOWN = Module(
     """
     probe kprobe.function("vfs_read"), kprobe.function("vfs_write"), timer.ms(1) { next }
     probe kernel.trace("sched_switch") { next }
-    probe kprobe.function("get_kprobe") { exit() }
+    probe kprobe.function("vfs_fsync") { exit() }
     """,
 )
 WRITES = Module("-e", 'probe timer.ms(1) { printf("%1000d\\n", 1) }')
@@ -157,11 +157,16 @@ def test_more_memory_than_there_is(modules: Modules) -> None:
     assert done.status == 1
 
 
-def test_a_probe_that_cannot_be_registered(modules: Modules) -> None:
-    done = modules.run(UNKNOWN)
+def test_a_probe_that_cannot_be_registered(modules: Modules, tmp_path: Path) -> None:
+    name = b"vfs_fsync\0"
+    data = modules.build(UNKNOWN).read_bytes()
+    assert name in data
+    path = tmp_path / "stap_unknown.ko"
+    path.write_bytes(data.replace(name, b"vfs_fsynx\0"))
+    done = staprun("-R", str(path))
     assert done.err == (
-        'ERROR: probe kprobe.function("get_kprobe") registration error (rc -22): '
-        "Invalid argument\n"
+        'ERROR: probe kprobe.function("vfs_fsync") registration error (rc -2): '
+        "No such file or directory\n"
     )
     assert done.status == 1
 

@@ -20,7 +20,7 @@ from .machine import Ending, Machine, Settings
 
 # Files in the directory that both sides share.
 SELECTED, RUNNING, RESULTS, OUTPUT = "selected", "running", "results", "output"
-_PASSED = ("PYTHONPATH",)  # environment variables
+_PASSED = ("PYTHONPATH", "FUZZ_SEED", "FUZZ_PROGRAMS")  # environment variables
 _POLL = 0.05  # seconds
 _OUTPUT_TAIL = 4000  # characters
 

@@ -23,7 +23,7 @@ def run_kernel(
     options: Options, name: str, text: str, report: PassReport, reason: str = ""
 ) -> int:
     """Run the passes up to ``-p``; the exit status.  ``reason``: why this runtime was chosen."""
-    from pystap.backend.kmod.trees import BuildError
+    from pystap.backend.kmod.trees import BuildError, NoTree
 
     source = translate(options, name, text, report)
     if isinstance(source, int):
@@ -34,8 +34,10 @@ def run_kernel(
         return 0
     try:
         module = _build(options, source, report)
+        if options.sign_module:
+            module = _sign(options, module)
     except BuildError as error:
-        if reason:
+        if reason and isinstance(error, NoTree):
             complain(f"ERROR: only the kernel runtime has {reason}")
         for line in error.lines:
             complain(line)
@@ -125,6 +127,30 @@ def _build_apart(options: Options, source: str, directory: Path, report: PassRep
             shutil.rmtree(work, ignore_errors=True)
 
 
+def _sign(options: Options, module: Path) -> Path:
+    """The module with a signature, in place or, if it is the cache's, beside it."""
+    from pystap.backend.kmod.features import keep
+    from pystap.backend.kmod.signing import SigningError, owner_key, signed
+    from pystap.backend.kmod.trees import BuildError
+
+    try:
+        key = owner_key()
+        data = signed(module.read_bytes(), key)
+    except SigningError as error:
+        raise BuildError([f"ERROR: {error}"]) from error
+    if key.is_new:
+        complain(
+            f'Made a key to sign modules with: "{key.private}"\n'
+            "For kernels that load signed modules only, enroll it: mokutil --import "
+            f"{key.certificate}\n"
+            "and restart the machine, whose firmware asks for the password given to mokutil."
+        )
+    mine = options.module_name or options.keep_build or options.disable_cache
+    to = module if mine else module.with_suffix(".signed.ko")
+    keep(to, data)
+    return to
+
+
 def run_module(
     options: Options,
     module: Path,
@@ -135,8 +161,8 @@ def run_module(
     report.begin()
     report.say(5, "starting run.")
     status = _wait(start([*_words(options), str(module)]))
-    if options.module_name or options.disable_cache:
-        module.unlink(missing_ok=True)
+    if options.disable_cache and not options.module_name and not options.keep_build:
+        shutil.rmtree(module.parent, ignore_errors=True)  # which was made for it
     if status == 0:
         report.end(5, "run completed", memory=False)
     else:

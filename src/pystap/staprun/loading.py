@@ -21,15 +21,19 @@ _REASONS: Final = {
     errno.ENOEXEC: "the module was built for another kernel; build it with -r RELEASE",
     errno.EEXIST: "a module of this name is loaded already; staprun -A attaches to it if it is "
     "detached, -d removes it, -R loads another one beside it",
-    errno.ENOKEY: "the kernel loads only signed modules; sign it with --sign-module and enroll "
-    "the key, or switch Secure Boot off",
-    errno.EKEYREJECTED: "the kernel does not trust the key the module is signed with; enroll it "
-    "with mokutil --import",
     errno.ENOENT: "the module needs symbols that this kernel does not have (see dmesg)",
     errno.ENOMEM: "the script's arrays and buffers need more than half of the memory that is "
     "available; smaller ones: -D MAXMAPENTRIES, array sizes, -s",
     errno.EDQUOT: "the script's arrays and buffers need more memory than STP_MAXMEMORY allows",
 }
+_UNSIGNED: Final = (
+    "the kernel loads signed modules only; sign this one with stap --sign-module, "
+    "or switch Secure Boot off"
+)
+_UNTRUSTED: Final = (
+    "the kernel does not trust the key this module is signed with; enroll its certificate with "
+    "mokutil --import and restart, or switch Secure Boot off"
+)
 
 
 class LoadError(Exception):
@@ -69,6 +73,8 @@ def load(module: ModuleFile, name: str, parameters: list[str]) -> None:
         number = ctypes.get_errno()
         text = os.strerror(number)
         reason = _REASONS.get(number)
+        if number in (errno.ENOKEY, errno.EKEYREJECTED):
+            reason = _UNTRUSTED if module.is_signed else _UNSIGNED
         if number == errno.EINVAL and parameters:
             reason = f"it does not take the values given: {' '.join(parameters)}"
         because = f": {reason}" if reason else ""

@@ -177,7 +177,7 @@ static int stap_control_show(struct seq_file *file, void *data)
 	stap_functions_ask(file, stap_script->functions);
 	seq_printf(file, "reason %d\n", stap_failed_reason);
 	seq_printf(file, "attached %d\n", stap_attached);
-	seq_printf(file, "megabytes %u\n", stap_ring_size >> 20);
+	seq_printf(file, "megabytes %llu\n", stap_ring_size >> 20);
 	seq_printf(file, "bulk %d\n", STAP_BULK);
 	seq_printf(file, "failed %s\n", stap_failed_probe ? stap_failed_probe : "");
 	return 0;

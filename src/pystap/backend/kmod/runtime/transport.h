@@ -34,7 +34,7 @@ struct stap_ring {
 };
 
 static struct stap_ring *stap_rings; /* one for each CPU */
-static u32 stap_ring_size; /* a power of two */
+static u64 stap_ring_size; /* a power of two */
 static char *stap_read_area;
 static DEFINE_MUTEX(stap_read_mutex);
 static atomic64_t stap_record_serial = ATOMIC64_INIT(0);
@@ -47,7 +47,7 @@ static struct proc_dir_entry *stap_proc_directory;
 static u64 stap_ring_put(struct stap_ring *ring, u64 to, const void *from, u32 size)
 {
 	u32 at = to & (stap_ring_size - 1);
-	u32 first = min_t(u32, size, stap_ring_size - at);
+	u32 first = min_t(u64, size, stap_ring_size - at);
 
 	memcpy(ring->bytes + at, from, first);
 	memcpy(ring->bytes, from + first, size - first);
@@ -57,7 +57,7 @@ static u64 stap_ring_put(struct stap_ring *ring, u64 to, const void *from, u32 s
 static void stap_ring_get(const struct stap_ring *ring, void *to, u64 from, u32 size)
 {
 	u32 at = from & (stap_ring_size - 1);
-	u32 first = min_t(u32, size, stap_ring_size - at);
+	u32 first = min_t(u64, size, stap_ring_size - at);
 
 	memcpy(to, ring->bytes + at, first);
 	memcpy(to + first, ring->bytes, size - first);
@@ -197,7 +197,7 @@ static int stap_rings_create(u32 megabytes)
 {
 	int cpu;
 
-	stap_ring_size = roundup_pow_of_two(megabytes) << 20;
+	stap_ring_size = (u64)roundup_pow_of_two(megabytes) << 20;
 	stap_read_area = vmalloc(STAP_READ_SIZE);
 	stap_rings = kcalloc(nr_cpu_ids, sizeof(*stap_rings), GFP_KERNEL);
 	if (!stap_read_area || !stap_rings)
