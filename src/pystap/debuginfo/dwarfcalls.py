@@ -23,7 +23,7 @@ def callees(info: DebugInfo, caller: Place, pattern: str) -> list[Place]:
     no note at all, a plain name stands for the function of that name.
     """
     found: dict[tuple[int, int], Place] = {}
-    names: dict[str, None] = {}
+    names: dict[str, bool] = {}  # whether a call says more than the name
     for die in _below(caller.function):
         if die.tag == c.TAG_INLINED:
             place = function_place(die) if fnmatchcase(die.name, pattern) else None
@@ -31,9 +31,12 @@ def callees(info: DebugInfo, caller: Place, pattern: str) -> list[Place]:
                 found[place.entry, die.key] = place
             continue
         called = die.reference(c.AT_CALL_ORIGIN) or die.reference(c.AT_ABSTRACT_ORIGIN)
+        place = None if called is None else function_place(called)
         if called is not None:
-            names.setdefault(called.name)
-    wanted = [name for name in names if fnmatchcase(name, pattern)]
+            names[called.name] = names.get(called.name, True) and place is not None
+        if place is not None and fnmatchcase(place.name, pattern):
+            found[place.entry, place.function.key] = place
+    wanted = [name for name, told in names.items() if not told and fnmatchcase(name, pattern)]
     if not names and not any(w in pattern for w in "*?["):
         wanted = [pattern]
     for name in wanted:

@@ -64,6 +64,8 @@ class KernelFiles:
             except (MissingDebugInfo, DwarfError) as problem:
                 known = problem
             self._found[name] = known
+            if "/" in name:  # from now on what its name means, too
+                self._found[module_name(name)] = known
         if isinstance(known, KernelImage):
             return known
         raise known

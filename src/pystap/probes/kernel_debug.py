@@ -47,11 +47,11 @@ def local_image(module: str, env: ProbeEnv) -> KernelImage | None:
 
 
 def required_image(
-    module: str, env: ProbeEnv, tok: Token, what: str, instead: str = ""
+    module: str, env: ProbeEnv, tok: Token, what: str, instead: Callable[[], str] = str
 ) -> KernelImage:
     """The same, asking servers, too; with a diagnostic when there is none.
 
-    ``what`` cannot be told without it; ``instead`` is what does.
+    ``what`` cannot be told without it; ``instead`` gives what does.
     """
     from pystap.debuginfo.debugfiles import MissingDebugInfo
     from pystap.debuginfo.libdw import DwarfError
@@ -61,7 +61,7 @@ def required_image(
     try:
         return _with_btf(files.module(module) if module else files.kernel(), env)
     except MissingDebugInfo as problem:
-        raise _missing(problem, files, module, tok, what, instead) from None
+        raise _missing(problem, files, module, tok, what, instead()) from None
     except DwarfError as problem:
         raise bad_point(str(problem), tok) from None
 
@@ -123,9 +123,16 @@ def _missing(
             f" under '{under}'",
             tok,
             notes=notes,
-            hint=how_to_get(files.release, files.build),
+            hint=_own_hint(module, files) or how_to_get(files.release, files.build),
         )
     )
+
+
+def _own_hint(module: str, files: KernelFiles) -> str:
+    """What to do about a module that is none of the kernel's packages; empty for others."""
+    if not module or "/" in module or module.replace("-", "_") in files.modules():
+        return ""
+    return f'build it with -g, and name its file: module("/path/of/{module}.ko")'
 
 
 def how_to_get(release: str, build: str = "") -> str:

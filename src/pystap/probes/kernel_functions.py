@@ -61,8 +61,11 @@ def function_matches(
     asked = _take_apart(found, point)
     if env.optional and not _possible(env):
         raise bad_point("this kernel cannot probe its functions", asked.tok)
-    if isinstance(asked.wanted, str) and (in_source or "@" in asked.wanted):
+    by_source = in_source or "@" in str(asked.wanted) or (asked.module and not runs(env))
+    if isinstance(asked.wanted, str) and by_source:
         return _in_source(asked, env)
+    if asked.file:
+        local_image(asked.file, env)
     table = function_table(env)
     if isinstance(asked.wanted, int):
         if in_source:
@@ -237,7 +240,7 @@ def _place(asked: _Asked, function: KernelFunction, words: int) -> tuple[str, at
 def _at_address(asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv) -> Match:
     """A function by an address in it; a statement by its very address."""
     address &= (1 << 64) - 1
-    text = point_text(asked.names, asked.args).replace(f"({asked.wanted})", f"({address:#x})")
+    text = _address_text(asked, address)
     if asked.names[-1] == "absolute":
         if not env.guru:
             raise bad_point(
@@ -281,11 +284,16 @@ def _address_in_source(
         inner = address_in_file(image, found[0], found[1], asked.tok)
     kind = ".".join(asked.names[asked.at :])
 
-    def text(_module: str) -> Callable[[Iterable[str | int]], str]:
-        shown = point_text(asked.names, asked.args)
-        return lambda _: shown.replace(f"({address})", f"({address & ((1 << 64) - 1):#x})")
+    text = _address_text(asked, address & ((1 << 64) - 1))
+    return places_in([_module_of(asked)], lambda _: lambda _: text, kind, [inner], env, asked.tok)
 
-    return places_in([_module_of(asked)], text, kind, [inner], env, asked.tok)
+
+def _address_text(asked: _Asked, address: int) -> str:
+    """The probe point with its address in hexadecimal digits."""
+    args = list(asked.args)
+    if asked.module:
+        args[asked.names.index("module")] = asked.module
+    return point_text(asked.names, args).replace(f"({asked.wanted})", f"({address:#x})")
 
 
 # --- by source ----------------------------------------------------------------------------------
@@ -307,7 +315,7 @@ def _in_source(asked: _Asked, env: ProbeEnv) -> list[Match]:
         rest.pop()
     found = places_in(
         modules, lambda m: _texts(asked, m), kind, rest, env, asked.tok, asked.maxactive, wild,
-        _instead(asked),
+        lambda: _instead(asked, env),
     )  # fmt: skip
     if not found and not has_wildcard(str(asked.wanted)) and not wild:
         whose = f"module {asked.module}" if asked.module else "the kernel"
@@ -332,13 +340,16 @@ def _elsewhere(asked: _Asked, env: ProbeEnv) -> str:
     return "or the kernel allows no probe there (kprobes/blacklist, notrace)"
 
 
-def _instead(asked: _Asked) -> str:
+def _instead(asked: _Asked, env: ProbeEnv) -> str:
     """What BTF and symbols can do for a point that needs debug information; empty for nothing."""
     name = str(asked.wanted).partition("@")[0]
-    if not name.strip("*") or "inline" in asked.names:
+    if has_wildcard(name + asked.module) or "inline" in asked.names:
         return ""
     root = f'module("{asked.module}")' if asked.module else "kernel"
-    return f'{root}.function("{name}")[.return], whose parameters and result BTF tells'
+    prototypes = Prototypes(env)
+    known = runs(env) and prototypes.of(KernelFunction(name, asked.module))[0] is not None
+    told = ", whose parameters and result BTF tells" if known else ""
+    return f'{root}.function("{name}")[.return]{told}'
 
 
 def _modules(asked: _Asked, env: ProbeEnv) -> list[str]:

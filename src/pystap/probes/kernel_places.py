@@ -88,12 +88,12 @@ def places_in(
     tok: Token,
     maxactive: int = 0,
     lenient: bool = False,
-    instead: str = "",
+    instead: Callable[[], str] = str,
 ) -> list[Match]:
     """Matches of a shape (component names behind the module, joined by dots) in some modules.
 
     ``text`` makes, for a module, what makes its probe points.  With ``lenient`` modules without
-    debug information are left out as long as one has some.  ``instead`` does without it.
+    debug information are left out as long as one has some.  ``instead`` tells what does without.
     """
     table = function_table(env) if runs(env) else None
     names = kind.split(".")

@@ -15,7 +15,7 @@ from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone
 from pystap.probes.base import unknown_variable
-from pystap.probes.core import CoreContext, CoreLoad
+from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.probes.locations import Frame, Located, NoLocation, constant, evaluate, locate
 from pystap.probes.pretty import text_depth, variables_text
 from pystap.probes.returns import returned
@@ -292,36 +292,45 @@ class CalleeContext(CodeContext):
         """Whether the address to return to is in the caller's code."""
         if self._caller is None:
             return None
-        frame = self._frame(tok)
-        where = evaluate([Op(c.OP_CALL_FRAME_CFA)], frame)
-        back: ast.Expr = CoreLoad(
-            tok=tok,
-            type="long",
-            addr=binary("-", where, number(_RETURN_ADDRESS, tok), tok),
-            space=self.info.space,
-            size=8,
-            signed=False,
-        )
-        bias = self._bias(tok)
-        if bias is not None:
-            back = binary("-", back, bias, tok)
-        tests = [
-            binary(
-                "&&",
-                _compare(">", clone(back), low, tok),
-                _compare("<=", clone(back), high, tok),
-                tok,
-            )
-            for low, high in self._caller.function.ranges()
-        ]
+        back = self._return_address(tok)
+        try:
+            tests = [
+                binary(
+                    "&&",
+                    _compare(">", clone(back), self._address(low, tok), tok),
+                    _compare("<=", clone(back), self._address(high, tok), tok),
+                    tok,
+                )
+                for low, high in self._caller.function.ranges()
+            ]
+        except NoLocation as reason:
+            raise error(f"'{self._caller.name}': {reason}", tok) from None
         made: ast.Expr = tests[0]
         for test in tests[1:]:
             made = binary("||", made, test, tok)
         return made
 
+    def _return_address(self, tok: Token) -> ast.Expr:
+        """Where the function returns to.
 
-def _compare(op: str, left: ast.Expr, right: int, tok: Token) -> ast.Expr:
-    return ast.Compare(tok=tok, type="long", op=op, left=left, right=number(right, tok))
+        In the kernel its own unwinder tells: other probes may have replaced it on the stack.
+        """
+        if self.info.image is not None:
+            args: list[ast.Expr] = [number(1, tok)]
+            return CoreIntrinsic(tok=tok, type="long", name="stack_frame", args=args)
+        where = evaluate([Op(c.OP_CALL_FRAME_CFA)], self._frame(tok))
+        return CoreLoad(
+            tok=tok,
+            type="long",
+            addr=binary("-", where, number(_RETURN_ADDRESS, tok), tok),
+            space="user",
+            size=8,
+            signed=False,
+        )
+
+
+def _compare(op: str, left: ast.Expr, right: ast.Expr, tok: Token) -> ast.Expr:
+    return ast.Compare(tok=tok, type="long", op=op, left=left, right=right)
 
 
 class ReturnContext(CodeContext):
