@@ -34,7 +34,7 @@ def _parameter(unit: Unit, var: Global) -> list[str]:
         *text,
         f"static const struct kernel_param {name} STAP_PARAMETER = {{",
         f"\t.name = {quoted(var.name)}, .mod = THIS_MODULE, .ops = &{ops}, .level = -1,",
-        f"\t{{ {value} }},", "};",
+        f"\t{value},", "};",
         f"static const char {name}_info[] STAP_MODINFO = "
         f"{quoted(f'parmtype={var.name}:{kind}')};",
     ]  # fmt: skip

@@ -19,10 +19,14 @@ class BuildError(Exception):
         self.lines = lines
 
 
+class NoTree(BuildError):
+    """There is nothing to build against."""
+
+
 def build_directory(release: str) -> Path:
     """Where the headers of a kernel are: ``release`` is a release or the directory itself.
 
-    Raises :class:`BuildError` that names the places looked at and how to get them.
+    Raises :class:`NoTree` that names the places looked at and how to get them.
     """
     if "/" in release:
         places = [Path(release)]
@@ -32,7 +36,7 @@ def build_directory(release: str) -> Path:
         if (place / "Makefile").is_file():
             return place.resolve()
     looked = ", ".join(str(place) for place in places)
-    raise BuildError([
+    raise NoTree([
         f"ERROR: the kernel headers of {release} are not installed (looked at: {looked})",
         f"ERROR: install them, on Debian: apt-get install linux-headers-{release}",
     ])  # fmt: skip
