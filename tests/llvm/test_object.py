@@ -106,6 +106,17 @@ def test_calls_to_magic_numbers_are_listed() -> None:
     assert struct.unpack_from("<B3xi", program.insns, index * 8) == (0x85, MAGIC_CALL + 7)
 
 
+def test_pure_helpers_are_called_for_their_result_only() -> None:
+    def body(b: FunctionBuilder) -> None:
+        b.helper(MAGIC_CALL + 7, "i64", pure=True)
+        b.helper(MAGIC_CALL + 8, "i64")
+        b.ret(b.helper(MAGIC_CALL + 9, "i64", pure=True))
+
+    program = compiled(build("bpf", body)).link("f")
+    numbers = [number - MAGIC_CALL for _, number in program.magic_calls]
+    assert numbers == [8, 9]
+
+
 def test_errors_name_the_symbol() -> None:
     obj = compiled(build("bpf", looping))
     with pytest.raises(LinkError, match="no function g"):

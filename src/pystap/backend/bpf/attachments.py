@@ -194,7 +194,7 @@ def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
         check_running(unit, b)
         where = probe.attach
         _check_process(unit, b, where.program, where.pid, where.target_only)
-        number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0])
+        number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0], pure=True)
         emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
         b.ret(0)
     from pystap.backend.bpf.user_places import uprobe_entry

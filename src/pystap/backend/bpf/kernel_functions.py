@@ -145,7 +145,7 @@ def _kprobes(unit: Unit, indexes: list[int], mechanism: Mechanism) -> Entry:
     name = f"probe.{indexes[0]}"
     with unit.m.function(name, "i64", [("ptr", "event")]) as b:
         check_running(unit, b)
-        number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0])
+        number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0], pure=True)
         emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
         b.ret(0)
     if mechanism == "multi":

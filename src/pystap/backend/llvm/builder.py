@@ -44,6 +44,7 @@ _TARGETS: Final = {
 }
 _BPF_INLINE_COPY: Final = 1024  # bytes LLVM expands inline: 128 stores of 8 bytes
 _BPF_MAX_ARGS: Final = 5
+_PURE: Final = " memory(none) nounwind willreturn"
 
 
 class Module:
@@ -480,15 +481,18 @@ class FunctionBuilder:
         """Call through a pointer; ints are passed as ``i64``."""
         return self._call(ret, function.text, ", ".join(map(self.typed, args)))
 
-    def helper(self, number: int, ret: str, *args: Operand) -> Value:
-        """Call a BPF helper (or magic number to be patched later); ints are passed as ``i64``."""
+    def helper(self, number: int, ret: str, *args: Operand, pure: bool = False) -> Value:
+        """Call a BPF helper (or magic number to be patched later); ints are passed as ``i64``.
+
+        A ``pure`` one only has a result: without use it is left out.
+        """
         if len(args) > _BPF_MAX_ARGS:
             raise BuildError(f"helper {number} with {len(args)} arguments")
         function = f"inttoptr (i64 {number} to ptr)"
-        return self._call(ret, function, ", ".join(map(self.typed, args)))
+        return self._call(ret, function, ", ".join(map(self.typed, args)), _PURE if pure else "")
 
-    def _call(self, ret: str, function: str, args: str) -> Value:
-        text = f"call {ret} {function}({args})"
+    def _call(self, ret: str, function: str, args: str, attributes: str = "") -> Value:
+        text = f"call {ret} {function}({args}){attributes}"
         if ret == "void":
             self.out.append(text)
             return Value(self, "poison", "void")
