@@ -139,28 +139,14 @@ def how_to_get(release: str, build: str = "") -> str:
     """The command that installs the debug information of a kernel, for this distribution."""
     if build:
         return f"build the kernel in {build} with CONFIG_DEBUG_INFO"
-    servers = "or set DEBUGINFOD_URLS"
-    system = _distribution()
-    if "ubuntu" in system:
-        return f"install it: apt-get install linux-image-{release}-dbgsym, {servers}"
-    if "debian" in system:
-        return f"install it: apt-get install linux-image-{release}-dbg, {servers}"
-    if {"fedora", "rhel", "centos"} & system:
-        return f"install it: debuginfo-install kernel-{release}, {servers}"
-    if {"suse", "opensuse", "sles"} & system:
-        return f"install it: zypper install kernel-default-debuginfo, {servers}"
-    return f"install the package with the debug information of kernel {release}, {servers}"
+    from pystap.debuginfo.distribution import distribution
 
-
-def _distribution() -> set[str]:
-    """The names of this distribution and of those it is like (os-release(5))."""
-    try:
-        with open("/etc/os-release", encoding="utf-8") as file:
-            pairs = [line.strip().partition("=") for line in file]
-    except OSError:
-        return set()
-    words = " ".join(value.strip("\"'") for key, _, value in pairs if key in ("ID", "ID_LIKE"))
-    return set(words.split())
+    here = distribution()
+    command = here.kernel_debuginfo(release)
+    first = command or f"the package with the debug information of kernel {release}"
+    if os.environ.get("DEBUGINFOD_URLS", "").strip():
+        return f"install it: {first}"
+    return f"install it: {first}, or set DEBUGINFOD_URLS={here.server}"
 
 
 def context_at(

@@ -35,11 +35,14 @@ def build_directory(release: str) -> Path:
     for place in places:
         if (place / "Makefile").is_file():
             return place.resolve()
+    from pystap.debuginfo.distribution import distribution
+
     looked = ", ".join(str(place) for place in places)
-    raise NoTree([
-        f"ERROR: the kernel headers of {release} are not installed (looked at: {looked})",
-        f"ERROR: install them, on Debian: apt-get install linux-headers-{release}",
-    ])  # fmt: skip
+    lines = [f"ERROR: the kernel headers of {release} are not installed (looked at: {looked})"]
+    command = "" if "/" in release else distribution().headers(release)
+    if command:
+        lines.append(f"ERROR: install them: {command}")
+    raise NoTree(lines)
 
 
 def release_of(directory: Path) -> str:
