@@ -107,6 +107,7 @@ class Session:
             self._run_events("begin")
             if self._state() == STATE_STARTING:
                 self._set_state(STATE_RUNNING)
+            self.output.drain()
             if self.command is not None:
                 self.command.release()
             now = time.monotonic_ns()
@@ -175,17 +176,20 @@ class Session:
 
     def _run_events(self, kind: str) -> None:
         """Run the handlers of ``begin``, ``end``... in their order, while the session is in the
-        state that belongs to them."""
+        state that belongs to them.
+
+        What the last one prints is left for later: who waits for it may rely on probes then.
+        """
         chosen: list[tuple[int, int]] = []
         for index in self._runs:
             event = self._event(self.artifact.programs[index])
             if event is not None and event.kind == kind:
                 chosen.append((event.order, index))
         for _, index in sorted(chosen):
+            self.output.drain()
             if self._state() != _STATE_OF[kind]:
                 return
             self._run_program(index)
-            self.output.drain()
 
     def _event(self, spec: ProgramSpec) -> SessionEvent | None:
         attach = self.artifact.probes[spec.probes[0]].attach
