@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 RELEASE = "6.1.0-13-amd64"
@@ -35,7 +36,10 @@ def complete(root: Path) -> None:
     write(root, "etc/os-release", DEBIAN)
     write(root, f"boot/config-{RELEASE}", CONFIG)
     write(root, f"lib/modules/{RELEASE}/build/Makefile", "")
-    write(root, f"usr/lib/debug/boot/vmlinux-{RELEASE}", "")
+    debug = root / f"usr/lib/debug/boot/vmlinux-{RELEASE}"
+    debug.parent.mkdir(parents=True)
+    program = ["gcc", "-g", "-o", str(debug), "-x", "c", "-"]
+    subprocess.run(program, input=b"int main(void) { return 0; }", check=True)
     write(root, f"var/lib/dpkg/info/linux-image-{RELEASE}.list", "")
     for tool in ("gcc", "make"):
         write(root, f"usr/bin/{tool}", "")

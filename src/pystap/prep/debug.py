@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from pystap.kernel.cpu import kernel_build_id
 from pystap.prep.findings import Finding
 from pystap.prep.machine import Machine
 from pystap.typing import Final
@@ -37,33 +36,26 @@ def _library(machine: Machine) -> Finding:
     return Finding(_GROUP, "libdw", "ok", "reads that of programs")
 
 
-def kernel_places(release: str) -> list[str]:
-    """Where the debug information of a kernel may be."""
-    return [
-        f"/usr/lib/debug/boot/vmlinux-{release}",
-        f"/usr/lib/debug/lib/modules/{release}/vmlinux",
-        f"/usr/lib/debug/usr/lib/modules/{release}/vmlinux",
-        f"/boot/vmlinux-{release}",
-        f"/lib/modules/{release}/vmlinux",
-        f"/lib/modules/{release}/build/vmlinux",
-    ]
-
-
 def _of_kernel(machine: Machine) -> Finding:
-    release = machine.release
-    places = kernel_places(release)
-    build_id = kernel_build_id() if machine.live else None
-    if build_id:
-        places.insert(0, f"/usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug")
-    for place in places:
-        if machine.exists(place):
-            return Finding(_GROUP, "of the kernel", "ok", place)
+    from pystap.debuginfo.debugfiles import DebugFiles, MissingDebugInfo
+    from pystap.debuginfo.kernelfiles import KernelFiles
+    from pystap.debuginfo.libdw import DwarfError
+
+    name, release = "of the kernel", machine.release
+    files = KernelFiles(DebugFiles("", machine.root), release, "", machine.root)
+    try:
+        found = files.kernel(local=True).info.dwarf.path
+        return Finding(_GROUP, name, "ok", found.removeprefix(machine.root))
+    except MissingDebugInfo as problem:
+        first = problem.looked[0].removeprefix(machine.root)
+        text = f"not in {first} nor {len(problem.looked) - 1} other places"
+    except DwarfError as problem:
+        text = str(problem)
     command = machine.distribution.kernel_debuginfo(release)
     todo = machine.packaged(command)
     if not command:
         todo = f"export DEBUGINFOD_URLS={machine.distribution.server}"
-    text = f"not in {places[0]} nor {len(places) - 1} other places"
-    return Finding(_GROUP, "of the kernel", "limited", text, todo, _BOTH, _KERNEL_LOSES)
+    return Finding(_GROUP, name, "limited", text, todo, _BOTH, _KERNEL_LOSES)
 
 
 def _servers(machine: Machine) -> Finding:
