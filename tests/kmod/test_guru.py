@@ -64,7 +64,8 @@ WRITES = Module(
       set_kernel_int(spot(), 0x99) printf("%x ", @kderef(8, spot()))
       set_kernel_short(spot(), 0xaa) printf("%x ", @kderef(8, spot()))
       set_kernel_char(spot() + 7, 0xbb) printf("%x ", @kderef(8, spot()))
-      @kderef(8, spot()) = -1 printf("%x\\n", @kderef(8, spot()))
+      @kderef(8, spot()) = -1 printf("%x ", @kderef(8, spot()))
+      set_kernel_pointer(spot(), 5) printf("%x\\n", @kderef(8, spot()))
       set_kernel_string(room(), "seven..") println(kernel_string(room()))
       set_kernel_string_n(room(), 2, "xyz") println(kernel_string(room()))
       try { set_kernel_char(constant(), 65) } catch (m) {
@@ -106,6 +107,16 @@ SYSCALL_RESULT = Module(
     "-g", "-e", "probe syscall.getppid.return { if (pid() == target()) $return = 23 }"
 )
 
+# Built and loaded, not called: the machine is needed.
+DANGER = Module(
+    "-g",
+    "-e",
+    """
+    probe timer.s(100000) { dump_stack() panic("the end") }
+    probe begin { println("ready") exit() }
+    """,
+)
+
 _WRITE = 'n = os.write(os.open("/dev/null", 1), b"0123456789")'
 
 
@@ -131,7 +142,7 @@ def test_memory(modules: Modules) -> None:
     done = modules.run(WRITES)
     assert (done.err, done.status) == ("", 0)
     assert done.out.splitlines() == [
-        "1122334455667788 1122334400000099 11223344000000aa bb223344000000aa ffffffffffffffff",
+        "1122334455667788 1122334400000099 11223344000000aa bb223344000000aa ffffffffffffffff 5",
         "seven..",
         "xyven..",
         "1",
@@ -178,3 +189,8 @@ def test_argument_of_a_system_call(modules: Modules) -> None:
 
 def test_result_of_a_system_call(modules: Modules) -> None:
     ended_with(modules.run(SYSCALL_RESULT, "-c", python("os._exit(os.getppid())")), 23)
+
+
+def test_functions_that_end_the_machine(modules: Modules) -> None:
+    done = modules.run(DANGER)
+    assert (done.out, done.err, done.status) == ("ready\n", "", 0)

@@ -30,7 +30,15 @@ Options:
   -g               guru mode
   -u               do not optimise         -m NAME          name of the program file of -p4
   -w               hide warnings           -W               warnings are errors
-  --runtime=NAME   bpf (default) or reference
+  --runtime=NAME   bpf (default), kernel (a kernel module) or reference
+  -F               without -o: load a module, leave it running, take it over by staprun -A;
+                   with -o: run in the background and print the pid
+  -S SIZE[,N]      with -o: files of SIZE megabytes, FILE.0, FILE.1 ..., the last N are kept
+  -b               a file for each CPU (stpd_cpuN, or FILE_N), to be merged by stap-merge
+  -s MB            megabytes for the output of each CPU
+  -r RELEASE|DIR   build the module for another kernel, or for the one built in DIR
+  -B NAME=VALUE    a further word for the make that builds the module
+  -k               keep the directory in which the module was built
   --skip-badvars   context variables that cannot be resolved read as 0
   --suppress-handler-errors    keep going after run-time errors
   --suppress-time-limits       no MAXACTION, lock and overload limits (needs -g)
