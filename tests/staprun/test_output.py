@@ -47,23 +47,21 @@ def test_order_of_records_that_come_late() -> None:
         sequence = Sequence()
         found = []
         for start in range(0, len(late), 5):
-            for serial in late[start : start + 5]:
-                sequence.add(record(serial, b""))
-            found += [r.serial for r in sequence.take(final=False)]
-        found += [r.serial for r in sequence.take(final=True)]
+            come = [record(serial, b"") for serial in late[start : start + 5]]
+            found += [r.serial for r in sequence.take(come, final=False)]
+        found += [r.serial for r in sequence.take([], final=True)]
         assert sorted(found) == serials
         assert found == serials
 
 
 def test_a_lost_record_is_not_waited_for_long() -> None:
     sequence = Sequence()
-    sequence.add(record(1, b""))
-    sequence.add(record(3, b""))
-    assert [r.serial for r in sequence.take(final=False)] == [1]
+    come = [record(1, b""), record(3, b"")]
+    assert [r.serial for r in sequence.take(come, final=False)] == [1]
     rounds = 0
     found: list[int] = []
     while not found:
-        found = [r.serial for r in sequence.take(final=False)]
+        found = [r.serial for r in sequence.take([], final=False)]
         rounds += 1
         assert rounds < 10
     assert found == [3]
@@ -75,7 +73,7 @@ def test_output_of_a_handler_stays_in_one_piece() -> None:
         record(1, b"a", 0, True), record(2, b"x", 1), record(3, b"w", 0, kind=WARNING),
         record(4, b"b", 0, True), record(5, b"c", 0), record(6, b"d", 0),
     ]  # fmt: skip
-    whole = [made for part in parts if (made := joiner.join(part)) is not None]
+    whole = [*joiner.join_all(parts[:4]), *joiner.join_all(parts[4:])]
     assert [made.text for made in whole] == [b"x", b"w", b"abc", b"d"]
     assert joiner.rest() == []
     assert joiner.join(record(7, b"never ends", 2, True)) is None

@@ -35,10 +35,7 @@ class Reader:
         found = [record for fd in self._fds for record in _read_file(fd)]
         if self._sequence is None:
             return found
-        for record in found:
-            self._sequence.add(record)
-        whole = map(self._joiner.join, self._sequence.take(final=final))
-        done = [record for record in whole if record is not None]
+        done = self._joiner.join_all(self._sequence.take(found, final=final))
         return [*done, *self._joiner.rest()] if final else done
 
 

@@ -8,7 +8,6 @@ A record is (little endian) u32 size of the text, u8 kind, u8 more, u16 cpu, u64
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 from pystap.typing import Final, NamedTuple
 
@@ -33,17 +32,20 @@ class Record(NamedTuple):
         return _HEAD.pack(len(self.text), self.kind, self.more, self.cpu, self.serial) + self.text
 
 
-def unpack(part: bytearray) -> Iterator[Record]:
-    """The whole records at the start of ``part``, which are taken out of it at the end."""
-    at = 0
-    while at + _HEAD.size <= len(part):
-        size, kind, more, cpu, serial = _HEAD.unpack_from(part, at)
-        end = at + _HEAD.size + size
-        if end > len(part):
+def unpack(part: bytearray) -> list[Record]:
+    """The whole records at the start of ``part``, which are taken out of it."""
+    data = bytes(part)
+    found = []
+    at, size, last = 0, _HEAD.size, len(data) - _HEAD.size
+    while at <= last:
+        length, kind, more, cpu, serial = _HEAD.unpack_from(data, at)
+        end = at + size + length
+        if end > len(data):
             break
-        yield Record(serial, kind, cpu, bool(more), bytes(part[at + _HEAD.size : end]))
+        found.append(Record(serial, kind, cpu, bool(more), data[at + size : end]))
         at = end
     del part[:at]
+    return found
 
 
 class Sequence:
@@ -53,28 +55,41 @@ class Sequence:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, Record] = {}
+        self._waiting: list[Record] = []
         self._next = 1
         self._rounds = 0
 
-    def add(self, record: Record) -> None:
-        """A record that came in."""
-        self._waiting[record.serial] = record
-
-    def take(self, *, final: bool) -> list[Record]:
-        """Those that are next; all of them when ``final``."""
+    def take(self, found: list[Record], *, final: bool) -> list[Record]:
+        """Records that came in, and what waited: those that are next; all when ``final``."""
+        waiting = self._waiting + found
+        waiting.sort()  # runs in order, one for each CPU: little to do
         self._rounds += 1
-        found = []
-        while self._waiting:
-            record = self._waiting.pop(self._next, None)
-            if record is None:
+        taken = 0
+        while taken < len(waiting):
+            run = self._run(waiting, taken)
+            if run == taken:
                 if not final and self._rounds <= _PATIENCE:
                     break
-                record = self._waiting.pop(min(self._waiting))
-            self._next = record.serial + 1
+                self._next = waiting[taken].serial
+                continue
+            self._next = max(self._next, waiting[run - 1].serial + 1)  # late ones are below
             self._rounds = 0
-            found.append(record)
-        return found
+            taken = run
+        self._waiting = waiting[taken:]
+        return waiting[:taken]
+
+    def _run(self, waiting: list[Record], start: int) -> int:
+        """Where the records that follow one another from ``start`` on end.
+
+        They do as long as number and place differ by the same; that difference never falls.
+        """
+        from bisect import bisect_right
+
+        offset = self._next - start
+        if waiting[-1].serial - len(waiting) + 1 == offset:
+            return len(waiting)
+        places = range(start, len(waiting))
+        return start + bisect_right(places, offset, key=lambda i: waiting[i].serial - i)
 
 
 class Joiner:
@@ -82,6 +97,12 @@ class Joiner:
 
     def __init__(self) -> None:
         self._open: dict[int, list[Record]] = {}  # of CPUs whose output goes on
+
+    def join_all(self, found: list[Record]) -> list[Record]:
+        """The whole ones of several records, and what they complete."""
+        if not self._open and not any(record.more for record in found):
+            return found
+        return [whole for record in found if (whole := self.join(record)) is not None]
 
     def join(self, record: Record) -> Record | None:
         """The whole record, or nothing yet."""
