@@ -146,9 +146,12 @@ def consumer_cost(
 
 
 def listing() -> list[Row]:
-    """-l of every tracepoint."""
-    took = median(wall_ms([STAP, "-l", 'kernel.trace("*")'], 5))
-    return [Row('-l kernel.trace("*")', f"{took:.0f} ms", "-", took / 1000, 0.5)]
+    """-l of every tracepoint, and of every function of the kernel."""
+    rows = []
+    for point, bar in (('kernel.trace("*")', 0.5), ('kernel.function("*")', 1.5)):
+        took = median(wall_ms([STAP, "-l", point], 5))
+        rows.append(Row(f"-l {point}", f"{took:.0f} ms", "-", took / 1000, bar))
+    return rows
 
 
 def dense_attach() -> list[Row]:

@@ -15,7 +15,7 @@ from bench.tools import ROOT, STAP, interleaved, tracer
 
 _CALLS, _ROUNDS, _SESSIONS = 5_000, 20, 5
 _FUNCTIONS = 5_000
-_UNITS, _STRUCTS, _MEMBERS, _WORKERS = 60, 4_000, 24, 100  # together some 90 MB
+_UNITS, _STRUCTS, _MEMBERS, _WORKERS = 70, 4_000, 24, 100  # together some 100 MB
 
 
 def user_rows(work: Path) -> list[Row]:

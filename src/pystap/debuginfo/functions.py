@@ -9,7 +9,8 @@ The files are searched as they are: taking 120,000 lines apart would cost more t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable
 
 from pystap.typing import Final, NamedTuple, TypeAlias
 
@@ -72,24 +73,25 @@ class FunctionTable:
 
         ``module`` is empty for the kernel itself, else a pattern of module names.
         """
-        wanted = re.compile(_pattern(module) if module else b"")
-        symbols = [s for s in self._scan(_pattern(pattern)) if not _COLD.search(s[1])]
-        counts = _counts(name for _, name, _ in symbols)
-        functions = []
+        symbols = self._scan(_pattern(pattern))
+        symbols = [s for s in symbols if b".cold" not in s[1] or not _COLD.search(s[1])]
+        wanted = _wanted_modules(module, symbols)
+        counts = _repeated(symbols)
+        usable = self._test()
+        functions = [
+            KernelFunction(name.decode("latin-1"), owner.decode("latin-1"))
+            for address, name, owner in symbols
+            if owner in wanted and name not in counts and usable(address, name, owner)
+        ]
         copies: dict[tuple[bytes, bytes], list[bytes]] = {}
-        for symbol in symbols:
-            address, name, owner = symbol
-            if not wanted.fullmatch(owner):
-                continue
-            if counts[name] > 1:
+        for address, name, owner in symbols:
+            if name in counts and owner in wanted:
                 copies.setdefault((name, owner), []).append(address)
-            elif self._usable(symbol):
-                functions.append(KernelFunction(_text(name), _text(owner)))
         for (name, owner), places in copies.items():
             functions += [
                 KernelFunction(_text(name), _text(owner), at, counts[name])
                 for at, address in enumerate(sorted(places))
-                if self._usable((address, name, owner))
+                if usable(address, name, owner)
             ]
         functions.sort()
         return functions
@@ -187,17 +189,28 @@ class FunctionTable:
         ]
 
     def _usable(self, symbol: _Symbol) -> bool:
-        address, name, owner = symbol
-        if name in self._kprobe_blacklist():
-            return False
+        return self._test()(*symbol)
+
+    def _test(self) -> Callable[[bytes, bytes, bytes], bool]:
+        """What tells of address, name and module whether there may be probes."""
+        refused = self._kprobe_blacklist()
         traceable = self._filter()
         if traceable is not None:
-            return (name + b" [" + owner + b"]" if owner else name) in traceable
-        # digits of equal number compare as what they stand for
-        for start, end in self._sections():
-            if start <= address < end:
+            return lambda _, name, owner: (
+                name not in refused
+                and ((name + b" [" + owner + b"]" if owner else name) in traceable)
+            )
+        sections = sorted(self._sections())
+        starts = [start for start, _ in sections]
+
+        def outside(address: bytes, name: bytes, _: bytes) -> bool:
+            # digits of equal number compare as what they stand for
+            at = bisect_right(starts, address) - 1
+            if at >= 0 and address < sections[at][1]:
                 return False
-        return not _MARK.match(name)
+            return name not in refused and not (name.startswith(b"_") and _MARK.match(name))
+
+        return outside
 
     def _filter(self) -> frozenset[bytes] | None:
         if not self._traceable_read:
@@ -227,11 +240,21 @@ class FunctionTable:
         return self._ranges
 
 
-def _counts(names: Iterable[bytes]) -> dict[bytes, int]:
+def _wanted_modules(pattern: str, symbols: list[_Symbol]) -> set[bytes]:
+    """Those modules of symbols that a pattern fits, the kernel (empty) for an empty pattern."""
+    wanted = re.compile(_pattern(pattern) if pattern else b"")
+    return {owner for owner in {owner for _, _, owner in symbols} if wanted.fullmatch(owner)}
+
+
+def _repeated(symbols: list[_Symbol]) -> dict[bytes, int]:
+    """Names that several symbols have, and how many."""
+    names = [name for _, name, _ in symbols]
+    if len(set(names)) == len(names):
+        return {}
     counts: dict[bytes, int] = {}
     for name in names:
         counts[name] = counts.get(name, 0) + 1
-    return counts
+    return {name: count for name, count in counts.items() if count > 1}
 
 
 def _pattern(glob: str) -> bytes:

@@ -84,10 +84,10 @@ def _known(asked: _Asked, functions: list[KernelFunction], env: ProbeEnv) -> lis
     prototypes = Prototypes(env)
     if len(functions) == 1:
         return [_match(asked, functions[0], prototypes)]
-    few = len(functions) <= _FEW
-    points = [
-        _match(asked, f, prototypes).points[0] if few else _place(asked, f, -1) for f in functions
-    ]
+    if len(functions) <= _FEW:
+        points = [_match(asked, f, prototypes).points[0] for f in functions]
+    else:
+        points = _places(asked, functions)
     return [
         Match(
             points,
@@ -232,6 +232,19 @@ def _place(asked: _Asked, function: KernelFunction, words: int) -> tuple[str, at
         maxactive=asked.maxactive,
     )
     return point_text(asked.names, args), where
+
+
+def _places(asked: _Asked, functions: list[KernelFunction]) -> list[tuple[str, attach.Attach]]:
+    """The same for very many: what their texts have in common is made once."""
+    if "module" in asked.names:
+        return [_place(asked, function, -1) for function in functions]
+    mark = "\0"  # in no name
+    before, _, after = _place(asked, KernelFunction(mark, ""), -1)[0].partition(mark)
+    is_return, maxactive, make = asked.is_return, asked.maxactive, attach.KernelFunction
+    return [
+        (f"{before}{name}{after}", make(name, module, is_return, 0, instance, 0, -1, maxactive))
+        for name, module, instance, _ in functions
+    ]
 
 
 # --- by address ---------------------------------------------------------------------------------
