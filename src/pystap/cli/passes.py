@@ -180,6 +180,8 @@ def _analyze(front: Front, files: list[ast.File], report: PassReport) -> Program
         report.failed(2)
         return 1
     report.end(2, analysis_text(_counts(program)))
+    for note in dict.fromkeys(n for probe in program.probes for n in probe.match.notes):
+        report.say(2, note)
     if front.options.last_pass == 2:
         from pystap.sema.dump import dump
 

@@ -6,6 +6,7 @@ import glob
 import os
 
 from pystap.lang.tokens import Token
+from pystap.probes.build_ids import find_build_id, is_build_id
 from pystap.probes.shapes import bad_point, has_wildcard
 from pystap.typing import Final, NamedTuple
 
@@ -25,13 +26,15 @@ class Program(NamedTuple):
 
 
 def find_programs(name: str, sysroot: str, tok: Token) -> list[Program]:
-    """What ``process("name")`` stands for: a path, a name in $PATH, or a glob of paths.
+    """What ``process("name")`` stands for: a path, a name in $PATH, a glob of paths or a build id.
 
     Links are followed; a script stands for its interpreter.  Raises ``DiagnosticError`` when a
     plain name leads to no usable file; files that a glob finds and nobody can probe are left out.
     """
     if not name:
         raise bad_point("process() needs the path of a program", tok)
+    if is_build_id(name) and not os.path.exists(name):
+        return [_of_build_id(name, sysroot, tok)]
     if not has_wildcard(name):
         return [_program(_locate(name, sysroot, tok), sysroot, tok)]
     pattern = name if "/" in name else ""
@@ -42,6 +45,17 @@ def find_programs(name: str, sysroot: str, tok: Token) -> list[Program]:
         paths.update(dict.fromkeys(sorted(glob.glob(where))))
     programs = [_program(path, sysroot, tok) for path in paths if _is_elf(path)]
     return list(dict.fromkeys(programs))
+
+
+def _of_build_id(name: str, sysroot: str, tok: Token) -> Program:
+    path = find_build_id(name, _search_path(), sysroot)
+    if path is None:
+        raise bad_point(
+            f"no file has the build id {name}",
+            tok,
+            hint="looked among what runs now and what is installed; a path names any other",
+        )
+    return Program(path, path.removeprefix(sysroot) if sysroot else path)
 
 
 def program_of_pid(pid: int, tok: Token) -> Program:
