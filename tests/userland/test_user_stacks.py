@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import inprocess
+from datadriven import Case, assert_case, load_cases
 from userland.programs import build
 
 SEED = int(os.environ.get("STACK_SEED", "7"))
 # CASES = load_cases(Path(__file__).parent / "stacks")
+CASES = [
+    pytest.param(case, flags, id=f"{case}{flags.replace(' ', '')}")
+    for case in load_cases(Path(__file__).parent / "stacks")
+    for flags in case.get("flags", "-O2 -g").splitlines()
+]
 OPTIMISED = "-O2 -fomit-frame-pointer -fno-optimize-sibling-calls -pie"
 
 _BODIES = (
@@ -59,7 +67,7 @@ static inline __attribute__((always_inline)) long way(int from, long n, int to)
     depth--;
     return r;
 }}
-{os.linesep.join("long f%d(long);" % n for n in range(count))}
+{os.linesep.join(f"long f{n}(long);" for n in range(count))}
 __attribute__((noinline, noclone)) long leaf(long n)
 {{
     for (int i = depth - 2; i >= 0; i--)
@@ -81,6 +89,27 @@ int main(int argc, char **argv)
     return 0;
 }}
 """
+
+
+@pytest.mark.parametrize(("case", "flags"), CASES)
+def test_prints(case: Case, flags: str, tmp_path: Path) -> None:
+    flags += " -fno-optimize-sibling-calls -fno-ipa-icf"
+    language = "cxx" if "cxx" in case.sections else "c"
+    program = build(case.get(language), tmp_path, flags, language)
+    script = case.input.replace("@P@", str(program))
+    options = shlex.split(case.get("options"))
+    done = inprocess.Run(*options, "-c", str(program), "-e", script).end(60)
+    assert_case(case, _plain(done.out, program) + done.err)
+
+
+def _plain(text: str, program: Path) -> str:
+    """Output without numbers that differ from machine to machine, and what calls main."""
+    text = text.replace(str(program), "@P@")
+    text = re.sub(r"0x[0-9a-f]+", "0x*", text)
+    text = re.sub(r"\[/[^] ]*/(libc\.so\.6)", r"[\1", text)
+    below = re.compile(r"(^ 0x\* : |^|\n)(__libc_start_\w+|_start)\+")
+    lines = text.splitlines()
+    return "".join(line + "\n" for line in lines if not below.match(line))
 
 
 @pytest.mark.parametrize(
