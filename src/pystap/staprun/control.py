@@ -51,18 +51,22 @@ class Control:
         """Give the module an order."""
         os.write(self._fd, word.encode())
 
-    def find_functions(self) -> None:
-        """Tell the module where functions are that share their name with others."""
+    def find_places(self) -> None:
+        """Tell the module where data is, and functions that share their name with others."""
         wanted = [(key, text) for key, text in self._rows().items() if key.startswith(_PLACE)]
         if not wanted:
             return
         from pystap.debuginfo.functions import FunctionTable, KernelFunction
+        from pystap.debuginfo.kallsyms import Kallsyms
 
-        table = FunctionTable()
+        table, symbols = FunctionTable(), Kallsyms()
         for key, text in wanted:
             symbol, _, instance = text.rpartition(" ")
             module, _, name = symbol.rpartition(":")
-            address = table.address(KernelFunction(name, module, int(instance)))
+            if int(instance) >= 0:
+                address = table.address(KernelFunction(name, module, int(instance)))
+            else:
+                address = next(iter(symbols.addresses(name)), 0)
             if address:
                 self.tell(f"place {key.removeprefix(_PLACE)} {address:x}")
 

@@ -135,7 +135,7 @@ class Session:
         control.tell(f"zone {now.tm_zone}")
         if self._command is not None:
             control.tell("held 1")
-        control.find_functions()
+        control.find_places()
         try:
             control.tell("start")
         except OSError as error:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from pystap.backend.kmod.attach_kernel import function_tables, functions, perf_events, timers
+from pystap.backend.kmod.attach_files import proc_files
+from pystap.backend.kmod.attach_kernel import (
+    functions,
+    hooks,
+    perf_events,
+    places,
+    timers,
+    watchpoints,
+)
 from pystap.backend.kmod.attach_points import points
 from pystap.backend.kmod.attach_users import Files, processes, uprobes
 from pystap.probes.attach import (
     Attach,
     KernelFunction,
+    NetfilterHook,
     PerfEvent,
     ProcessEvent,
+    ProcFile,
     Profile,
     SessionEvent,
     SyscallEvent,
     Timer,
     Tracepoint,
     Uprobe,
+    Watchpoint,
+    counter_of,
 )
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -32,6 +44,9 @@ _SERVED: Final = (
     KernelFunction,
     Uprobe,
     ProcessEvent,
+    ProcFile,
+    Watchpoint,
+    NetfilterHook,
 )
 
 
@@ -39,6 +54,7 @@ class _Table(NamedTuple):
     """An array of probes of a kind, and the calls that start and stop them all."""
 
     kind: str
+    header: str  # of the runtime, when it is not always there
     rows: list[str]
     start: str
     stop: str
@@ -46,56 +62,66 @@ class _Table(NamedTuple):
 
 def unserved(attach: Attach) -> bool:
     """Whether this runtime has no way to attach a probe."""
-    return not isinstance(attach, _SERVED)
+    return not isinstance(attach, _SERVED) or bool(counter_of(attach))
 
 
 def attachments(module: Module, prefix: str) -> list[str]:
     """Lines for the tables, the functions of tracepoints, and what starts and stops them all."""
     files = Files()
     declared, point_rows = points(module, files)
-    uprobe_rows = uprobes(module, files)
     process_lines = processes(module, files)
     tables = [
         _table("timer", timers(module), "stap_timers"),
-        _table("perf", perf_events(module), "stap_perf"),
+        _table("perf", perf_events(module, files), "stap_perf"),
         _table("entry", functions(module, False), "stap_functions", "false"),
         _table("exit", functions(module, True), "stap_functions", "true"),
+        _table("watch", watchpoints(module, files), "stap_watches"),
+        _table("hook", hooks(module), "stap_hooks"),
         _table("point", point_rows, "stap_tracepoints"),
-        _table("uprobe", uprobe_rows, "stap_uprobes"),
+        _table("uprobe", uprobes(module, files), "stap_uprobes"),
     ]
-    lines = [*files.declare(), *declared]
-    if uprobe_rows:
-        lines.append('#include "kernel_uprobes.h"')
     used = [table for table in tables if table.rows]
+    lines = [*files.declare(), *declared]
     for table in used:
+        lines += [f'#include "{table.header}"'] if table.header else []
         lines += [f"static struct {table.kind}_probes[] = {{", *table.rows, "};"]
+    file_lines, make_files = proc_files(module)
+    lines += [*process_lines, *file_lines]
     starts, stops = [table.start for table in used], [table.stop for table in used]
     if process_lines:
-        lines += process_lines
         starts.append("stap_processes_start()")
         stops.append("stap_processes_stop()")
+    if make_files:
+        starts.append(make_files)
+        stops.append("stap_procfs_stop()")
     return [
-        *lines, *function_tables(module, prefix), "", *_start(starts, prefix), "",
+        *lines, *places(module, prefix), "", *_start(files.holds(), starts, prefix), "",
         *_stop(stops[::-1] + files.drops(), prefix),
     ]  # fmt: skip
 
 
+_STRUCTURES: Final = {
+    "timer": "timer_probe", "perf": "perf_probe", "entry": "function_probe",
+    "exit": "function_probe", "point": "tracepoint_probe",
+}  # fmt: skip
+_HEADERS: Final = {
+    "watch": "kernel_watch.h", "hook": "kernel_netfilter.h", "uprobe": "kernel_uprobes.h",
+}  # fmt: skip
+
+
 def _table(kind: str, rows: list[str], calls: str, *more: str) -> _Table:
-    kinds = {
-        "entry": "function_probe", "exit": "function_probe", "point": "tracepoint_probe",
-        "uprobe": "uprobe",
-    }  # fmt: skip
     name = f"stap_{kind}_probes"
     words = ", ".join([name, f"ARRAY_SIZE({name})", *more])
     missed = "stap_probes_missed += " if more else ""
     return _Table(
-        f"stap_{kinds.get(kind, kind + '_probe')} stap_{kind}", rows,
+        f"stap_{_STRUCTURES.get(kind, kind)} stap_{kind}", _HEADERS.get(kind, ""), rows,
         f"{calls}_start({words})", f"{missed}{calls}_stop({words})",
     )  # fmt: skip
 
 
-def _start(calls: list[str], prefix: str) -> list[str]:
+def _start(first: list[str], calls: list[str], prefix: str) -> list[str]:
     lines = [f"static int {prefix}attach(void)", "{", "\tint error = 0;", ""]
+    lines += [f"\t{call};" for call in first]
     for call in calls:
         lines += ["\tif (!error)", f"\t\terror = {call};"]
     return [*lines, "\treturn error;", "}"]

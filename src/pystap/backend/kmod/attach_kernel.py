@@ -1,13 +1,23 @@
-"""Rows for timers, perf events and functions of the kernel."""
+"""Rows for timers, perf events, functions, memory and packets of the kernel."""
 
 from __future__ import annotations
 
 from pystap.backend.kmod.writer import quoted
-from pystap.probes.attach import KernelFunction, PerfEvent, Profile, Timer
-from pystap.typing import TYPE_CHECKING
+from pystap.probes.attach import (
+    KernelFunction,
+    NetfilterHook,
+    PerfEvent,
+    Profile,
+    Timer,
+    Watchpoint,
+)
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from pystap.backend.kmod.attach_users import Files
     from pystap.ir.module import Module
+
+_DATA: Final = -2  # in place of an instance: the symbol is no function
 
 
 def timers(module: Module) -> list[str]:
@@ -20,7 +30,7 @@ def timers(module: Module) -> list[str]:
     ]
 
 
-def perf_events(module: Module) -> list[str]:
+def perf_events(module: Module, files: Files) -> list[str]:
     """Rows for perf events, the profile timer among them."""
     rows = []
     for index, probe in enumerate(module.probes):
@@ -31,12 +41,21 @@ def perf_events(module: Module) -> list[str]:
                     f"\t{{ .probe = {index}, .type = PERF_TYPE_SOFTWARE, "
                     f".config = PERF_COUNT_SW_CPU_CLOCK, .period = {period} }},"
                 )
-            case PerfEvent(kind, config, every, hz):
+            case PerfEvent() as event:
                 rows.append(
-                    f"\t{{ .probe = {index}, .type = {kind}, .config = {config:#x}ull, "
-                    f".period = {every}ull, .frequency = {hz} }},"
+                    f"\t{{ .probe = {index}, .type = {event.type}, "
+                    f".config = {event.config:#x}ull, .period = {event.period}ull, "
+                    f".frequency = {event.hz}{_chosen(event, files)} }},"
                 )
     return rows
+
+
+def _chosen(event: PerfEvent, files: Files) -> str:
+    """The members that say whose samples count; empty when all do."""
+    if not (event.path or event.target_only):
+        return ""
+    who = files.who(event.path, 0, event.target_only)
+    return f", .fits = stap_who_fits, .who = &(struct stap_who){who}"
 
 
 def functions(module: Module, returns: bool) -> list[str]:
@@ -47,21 +66,58 @@ def functions(module: Module, returns: bool) -> list[str]:
         if not isinstance(at, KernelFunction) or at.is_return != returns:
             continue
         name = f"{at.module}:{at.symbol}" if at.module else at.symbol
-        where = f".address = {at.address:#x}ull" if at.address else f".symbol = {quoted(name)}"
         rows.append(
-            f"\t{{ .probe = {index}, {where}, .instance = {at.instance}, .offset = {at.offset}, "
-            f".maxactive = {at.maxactive} }},"
+            f"\t{{ .probe = {index}, .place = {_place(name, at.instance, at.address)}, "
+            f".offset = {at.offset}, .maxactive = {at.maxactive} }},"
         )
     return rows
 
 
-def function_tables(module: Module, prefix: str) -> list[str]:
-    """The declaration of the tables of functions, which the session's process may have to find."""
-    tables = []
-    for name, returns in (("stap_entry_probes", False), ("stap_exit_probes", True)):
-        if functions(module, returns):
-            tables.append(f"{{ {name}, ARRAY_SIZE({name}) }}")
+def watchpoints(module: Module, files: Files) -> list[str]:
+    """Rows for watched memory."""
+    rows = []
+    for index, probe in enumerate(module.probes):
+        at = probe.attach
+        if isinstance(at, Watchpoint):
+            reads = "true" if at.access == "rw" else "false"
+            rows.append(
+                f"\t{{ .probe = {index}, .place = {_place(at.symbol, _DATA, at.address)}, "
+                f".length = {at.length}, .reads = {reads}, "
+                f".who = {files.who('', 0, at.target_only)} }},"
+            )
+    return rows
+
+
+def hooks(module: Module) -> list[str]:
+    """Rows for places that packets come by."""
     return [
-        f"static const struct stap_function_table {prefix}function_tables[] = "
-        f"{{ {', '.join([*tables, '{ NULL, 0 }'])} }};"
+        f"\t{{ .probe = {i}, .family = {p.attach.family}, .number = {p.attach.hook}, "
+        f".priority = ({p.attach.priority}) }},"
+        for i, p in enumerate(module.probes)
+        if isinstance(p.attach, NetfilterHook)
     ]
+
+
+def places(module: Module, prefix: str) -> list[str]:
+    """The declaration of the places that the session's process has to find."""
+    wanted: list[str] = []
+    counts: dict[str, int] = {}
+    for probe in module.probes:
+        at = probe.attach
+        if isinstance(at, KernelFunction):
+            table = "exit" if at.is_return else "entry"
+            find = at.instance >= 0 and not at.address
+        elif isinstance(at, Watchpoint):
+            table, find = "watch", bool(at.symbol)
+        else:
+            continue
+        number = counts.get(table, 0)
+        counts[table] = number + 1
+        if find:
+            wanted.append(f"&stap_{table}_probes[{number}].place")
+    words = ", ".join([*wanted, "NULL"])
+    return [f"static struct stap_place *const {prefix}places[] = {{ {words} }};"]
+
+
+def _place(symbol: str, instance: int, address: int) -> str:
+    return f"{{ {quoted(symbol)}, {instance}, {address:#x}ull }}"

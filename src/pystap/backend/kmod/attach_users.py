@@ -41,6 +41,10 @@ class Files:
             f"enum {{ stap_file_count = {len(self._paths)} }};", "",
         ]  # fmt: skip
 
+    def holds(self) -> list[str]:
+        """The call that takes hold of the files."""
+        return ["stap_files_hold(stap_files, stap_file_count)"] if self.used else []
+
     def drops(self) -> list[str]:
         """The call that lets go of the files."""
         return ["stap_files_drop(stap_files, stap_file_count)"] if self.used else []

@@ -29,6 +29,8 @@ _LONGS: Final = {
     "funcarg": "stap_event_argument(c, {0})",
     "reg": "stap_event_register(c, {0})",
     "stack_frame": "stap_stack_frame(c, {0})",
+    "verdict": "(c->event->verdict ? *c->event->verdict : 1)",
+    "set_verdict": "stap_set_verdict(c, {0})",
     "target": "stap_session_target()",
     "in_target": "stap_here_in_target(c)",
     "stp_pid": "stap_session_pid()",
@@ -68,6 +70,9 @@ _TEXTS: Final = {
     "syscall_argstr": "stap_syscall_argstr(c, &{prefix}syscalls, {to}, {size}, {0}, "
     "(const u64[]){{ {1}, {2}, {3}, {4}, {5}, {6} }})",
     "syscall_retstr": "stap_syscall_retstr(&{prefix}syscalls, {to}, {size}, {0}, {1})",
+    "file_text": "stap_file_text(c, {to}, {size})",
+    "file_set": "stap_file_put(c, {to}, {size}, {0}, false)",
+    "file_append": "stap_file_put(c, {to}, {size}, {0}, true)",
     "module_name": "stap_copy_string({to}, MODULE_NAME_TEXT, {size})",
     "pp": "stap_copy_string({to}, stap_script->probes[c->probe].point, {size})",
     "pn": "stap_copy_string({to}, stap_script->probes[c->probe].name, {size})",

@@ -43,7 +43,7 @@ def print_scripts(modules: Sequence[Module], surroundings: str = "module.h") -> 
     units = [Unit(module, prefix) for module, prefix in zip(modules, names)]
     bodies = [line for unit in units for line in _script(unit, surroundings == "module.h")]
     scripts = ", ".join(f"&{unit.prefix}the_script" for unit in units)
-    headers = [surroundings, "memory.h", "tables.h"]
+    headers = [surroundings, "memory.h", "tables.h", "procfs_text.h"]
     headers += ["kernel_registers.h"] if surroundings == "module.h" else []
     headers += ["embedded.h"] if any(unit.module.has_c for unit in units) else []
     lines = [
@@ -248,7 +248,7 @@ def _session(unit: Unit, attached: bool) -> list[str]:
         lists.append(f"{{ {name}{kind}_probes, {len(found)} }}")
     starts = [
         f"\t.start = {name}attach,", f"\t.stop = {name}detach,",
-        f"\t.functions = {name}function_tables,", f"\t.sleepers = {_sleepers(module)},",
+        f"\t.places = {name}places,", f"\t.sleepers = {_sleepers(module)},",
     ]  # fmt: skip
     return [
         *lines, f"static const struct stap_script {name}the_script = {{",

@@ -65,6 +65,8 @@ struct stap_context {
 	unsigned long stack[STAP_STACK_FRAMES];
 };
 
+struct stap_file_text;
+
 /* What brought a handler here. */
 struct stap_event {
 	const u64 *args;
@@ -73,6 +75,8 @@ struct stap_event {
 	s64 result;
 	u64 address; /* of the probe, when the registers are behind it; 0: where they are */
 	void *task; /* the one it is about, when that is not the current one */
+	struct stap_file_text *text; /* of a file of the session */
+	s64 *verdict; /* on a packet */
 	bool has_stack; /* the kernel stack that leads here is the event's */
 	bool may_fault; /* memory that is not there may be waited for */
 };

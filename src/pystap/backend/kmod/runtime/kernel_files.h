@@ -33,6 +33,22 @@ static int stap_file_hold(struct stap_file *file)
 	return error;
 }
 
+/* A file that is not there is nobody's program. */
+static void __maybe_unused stap_files_hold(struct stap_file *files, int count)
+{
+	char text[512];
+	int i, size, error;
+
+	for (i = 0; i < count; i++) {
+		error = stap_file_hold(&files[i]);
+		if (!error)
+			continue;
+		size = snprintf(text, sizeof(text), "cannot find '%s' (rc %d)", files[i].name, error);
+		stap_transport_message(STAP_MESSAGE_WARNING, text,
+				       min_t(int, size, sizeof(text) - 1), false);
+	}
+}
+
 static void stap_files_drop(struct stap_file *files, int count)
 {
 	int i;
@@ -64,6 +80,11 @@ static const struct inode *stap_program_of(struct task_struct *task)
 	return inode;
 }
 
+static bool stap_is_program(const struct inode *inode, const struct stap_file *program)
+{
+	return inode && inode == stap_file_inode(program);
+}
+
 /* Whether the current task is one of those that count. */
 static bool __maybe_unused stap_who_fits(const struct stap_who *who)
 {
@@ -71,7 +92,7 @@ static bool __maybe_unused stap_who_fits(const struct stap_who *who)
 		return false;
 	if (who->target_only && !stap_in_target(current->tgid))
 		return false;
-	return !who->program || stap_program_of(current) == stap_file_inode(who->program);
+	return !who->program || stap_is_program(stap_program_of(current), who->program);
 }
 
 #endif

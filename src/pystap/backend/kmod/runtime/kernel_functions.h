@@ -8,20 +8,13 @@
 
 struct stap_function_probe {
 	int probe;
-	const char *symbol;
-	u64 address; /* 0: the symbol tells */
-	int instance; /* of several functions of the name: the session's process finds the address */
+	struct stap_place place;
 	u32 offset;
 	int maxactive;
 	struct kprobe entry;
 	struct kretprobe exit;
 	u64 shown; /* where the function begins, or the instruction inside of it is */
 	bool started;
-};
-
-struct stap_function_table {
-	struct stap_function_probe *probes; /* NULL: behind the last table */
-	u32 count;
 };
 
 /* Where the place of a kprobe is for a script: not behind the instruction that marks entries. */
@@ -62,12 +55,12 @@ static int stap_function_start(struct stap_function_probe *f, bool returns)
 	struct kprobe *k = returns ? &f->exit.kp : &f->entry;
 	int error;
 
-	if (f->address)
-		k->addr = (void *)f->address;
-	else if (f->instance >= 0)
+	if (f->place.address)
+		k->addr = (void *)f->place.address;
+	else if (f->place.instance >= 0)
 		return -ENOENT; /* nobody found it */
 	else
-		k->symbol_name = f->symbol;
+		k->symbol_name = f->place.symbol;
 	k->offset = f->offset;
 	if (returns) {
 		f->exit.handler = stap_function_left;
@@ -137,39 +130,6 @@ static u64 __maybe_unused stap_functions_stop(struct stap_function_probe *functi
 		missed += returns ? f->exit.nmissed + f->exit.kp.nmissed : f->entry.nmissed;
 	}
 	return missed;
-}
-
-/* ---- functions that are one of several of a name ---- */
-
-/* "placeTABLE.INDEX SYMBOL INSTANCE" for each whose address is wanted. */
-static void stap_functions_ask(struct seq_file *file, const struct stap_function_table *tables)
-{
-	int table, i;
-
-	for (table = 0; tables && tables[table].probes; table++)
-		for (i = 0; i < tables[table].count; i++) {
-			const struct stap_function_probe *f = &tables[table].probes[i];
-
-			if (f->instance >= 0 && !f->address)
-				seq_printf(file, "place%d.%d %s %d\n", table, i, f->symbol,
-					   f->instance);
-		}
-}
-
-/* Take the answer "place TABLE.INDEX ADDRESS"; whether it was one. */
-static bool stap_function_told(const struct stap_function_table *tables, const char *word)
-{
-	u32 table, index, i;
-	u64 address;
-
-	if (sscanf(word, "place %u.%u %llx", &table, &index, &address) != 3)
-		return false;
-	for (i = 0; tables && tables[i].probes; i++)
-		if (i == table && index < tables[i].count) {
-			tables[i].probes[index].address = address;
-			return true;
-		}
-	return false;
 }
 
 #endif

@@ -8,6 +8,13 @@
 
 #include "kernel_stack.h"
 
+/* A place in the kernel: the session's process finds addresses that the kernel does not tell. */
+struct stap_place {
+	const char *symbol; /* MODULE:SYMBOL in a module */
+	int instance; /* of several of the name; -1: the name is enough */
+	u64 address; /* 0: not known */
+};
+
 static const char *stap_failed_probe; /* the point that could not be registered */
 static int stap_failed_reason;
 
@@ -88,10 +95,14 @@ static void stap_timers_stop(struct stap_timer_probe *timers, int count)
 
 /* ---- perf events, the profile timer among them ---- */
 
+struct stap_who;
+
 struct stap_perf_probe {
 	int probe;
 	u32 type;
 	u64 config, period, frequency;
+	bool (*fits)(const struct stap_who *who); /* NULL: all samples count */
+	const struct stap_who *who;
 	struct perf_event **events; /* one for each CPU */
 };
 
@@ -101,7 +112,8 @@ static void stap_perf_fires(struct perf_event *event, struct perf_sample_data *d
 	struct stap_perf_probe *p = event->overflow_handler_context;
 	struct stap_event here = { .regs = regs };
 
-	stap_probe_hit(p->probe, &here);
+	if (!p->fits || p->fits(p->who))
+		stap_probe_hit(p->probe, &here);
 }
 
 static int stap_perf_start(struct stap_perf_probe *probes_, int count)
@@ -227,6 +239,37 @@ static void __maybe_unused stap_syscall_event(struct stap_event *event, u64 *arg
 	*event = (struct stap_event){
 		.args = args, .regs = regs, .number = number, .result = result, .has_stack = true,
 	};
+}
+
+/* ---- places that the session's process finds ---- */
+
+/* "placeINDEX SYMBOL INSTANCE" for each whose address is wanted. */
+static void stap_places_ask(struct seq_file *file)
+{
+	struct stap_place *const *places = stap_script->places;
+	int i;
+
+	for (i = 0; places && places[i]; i++)
+		if (!places[i]->address)
+			seq_printf(file, "place%d %s %d\n", i, places[i]->symbol,
+				   places[i]->instance);
+}
+
+/* Take the answer "place INDEX ADDRESS"; whether it was one. */
+static bool stap_place_told(const char *word)
+{
+	struct stap_place *const *places = stap_script->places;
+	u32 index, i;
+	u64 address;
+
+	if (sscanf(word, "place %u %llx", &index, &address) != 2)
+		return false;
+	for (i = 0; places && places[i]; i++)
+		if (i == index) {
+			places[i]->address = address;
+			return true;
+		}
+	return false;
 }
 
 #endif

@@ -85,7 +85,7 @@ static u16 stap_program_number(struct task_struct *task)
 	u32 i;
 
 	for (i = 0; inode && i < stap_processes.file_count; i++)
-		if (stap_file_inode(&stap_processes.files[i]) == inode)
+		if (stap_is_program(inode, &stap_processes.files[i]))
 			return i + 1;
 	return 0;
 }
@@ -94,8 +94,8 @@ static bool stap_runs_program(u16 state, const struct stap_file *program)
 {
 	u16 number = state / STAP_PROCESS_PROGRAM;
 
-	return number && stap_file_inode(&stap_processes.files[number - 1]) ==
-			 stap_file_inode(program);
+	return number &&
+	       stap_is_program(stap_file_inode(&stap_processes.files[number - 1]), program);
 }
 
 static bool stap_process_fits(const struct stap_who *who, pid_t tgid, u16 state)
@@ -315,7 +315,6 @@ static struct stap_tracepoint_probe stap_process_points[] = {
 static int stap_processes_start(void)
 {
 	struct task_struct *process, *thread;
-	u32 i;
 	int error;
 
 	if (stap_processes.file_count >= 0xffff / STAP_PROCESS_PROGRAM)
@@ -323,13 +322,6 @@ static int stap_processes_start(void)
 	stap_process_states = vzalloc(array_size(PID_MAX_LIMIT, sizeof(*stap_process_states)));
 	if (!stap_process_states)
 		return -ENOMEM;
-	for (i = 0; i < stap_processes.count; i++) {
-		const struct stap_process_probe *p = &stap_processes.probes[i];
-
-		error = p->who.program ? stap_file_hold(p->who.program) : 0;
-		if (error)
-			return stap_probe_failed(p->probe, error);
-	}
 	error = stap_tracepoints_start(stap_process_points, ARRAY_SIZE(stap_process_points));
 	if (error)
 		return error;

@@ -89,8 +89,6 @@ static int stap_uprobe_start(struct stap_uprobe *u)
 {
 	int error = stap_file_hold(u->file);
 
-	if (!error && u->who.program)
-		error = stap_file_hold(u->who.program);
 	if (error)
 		return error;
 	if (u->is_return)

@@ -158,7 +158,7 @@ static ssize_t stap_control_write(struct file *file, const char __user *from, si
 		 sscanf(word, "pid %d", &stap_stp_pid) != 1 &&
 		 sscanf(word, "held %d", &stap_target_held) != 1 &&
 		 sscanf(word, "west %d", &stap_zone_west) != 1 &&
-		 !stap_function_told(stap_script->functions, word))
+		 !stap_place_told(word))
 		error = -EINVAL;
 	mutex_unlock(&stap_control_mutex);
 	return error ? error : size;
@@ -174,7 +174,7 @@ static int stap_control_show(struct seq_file *file, void *data)
 	seq_printf(file, "lost %lld\n", atomic64_read(&stap_records_lost));
 	seq_printf(file, "overwritten %lld\n", atomic64_read(&stap_records_overwritten));
 	seq_printf(file, "missed %llu\n", stap_probes_missed);
-	stap_functions_ask(file, stap_script->functions);
+	stap_places_ask(file);
 	seq_printf(file, "reason %d\n", stap_failed_reason);
 	seq_printf(file, "attached %d\n", stap_attached);
 	seq_printf(file, "megabytes %llu\n", stap_ring_size >> 20);

@@ -31,7 +31,7 @@ struct stap_script {
 	u32 order_size; /* elements that all loops together can go over */
 	int (*create)(void);
 	void (*destroy)(void);
-	const struct stap_function_table *functions;
+	struct stap_place *const *places; /* that the session's process finds; NULL behind the last */
 	u32 sleepers; /* for each CPU: contexts that may wait for memory */
 	int (*start)(void); /* all other probes */
 	void (*stop)(void);
@@ -44,6 +44,14 @@ static atomic_t stap_session_phase = ATOMIC_INIT(STAP_STARTING);
 static atomic_t stap_session_errors = ATOMIC_INIT(0); /* that count against MAXERRORS */
 static atomic_t stap_session_suppressed = ATOMIC_INIT(0);
 static atomic_t stap_session_skipped = ATOMIC_INIT(0);
+
+/* What becomes of the packet. */
+static s64 __maybe_unused stap_set_verdict(struct stap_context *c, s64 verdict)
+{
+	if (c->event->verdict)
+		*c->event->verdict = verdict;
+	return verdict;
+}
 
 static void stap_transport_message(enum stap_message kind, const char *text, size_t size, bool more);
 static struct stap_context *stap_context_here(void);

@@ -1,0 +1,48 @@
+"""Programs with modules that probe them: both are made outside of the machine."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from datadriven import Case
+from lab import kernels, modules
+from lab.modules import Module, Modules
+from stap import Done
+from userland.programs import build as compile_program
+
+FLAGS = "-O2 -gdwarf-5 -pie"
+FOLDER = "programs"  # in the lab's cache, which the machine sees at the same place
+
+
+class Program(Module):
+    """The module of a case whose script has ``@P@`` for its program."""
+
+    maker = "kmod.programs"
+
+    def __init__(self, case: Case) -> None:
+        language = "cxx" if "cxx" in case.sections else "c"
+        flags = case.get("flags", FLAGS).split("\n")[0]
+        super().__init__(language, flags, case.get(language), case.input)
+
+    def run(self, made: Modules) -> Done:
+        """Run the program as the target of its module."""
+        directory = made.directory(self)
+        answer = json.loads((directory / "answer").read_text())
+        return modules.staprun("-c", answer["program"], str(directory / answer["name"]))
+
+
+def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, object]:
+    """Outside: the program, then the module."""
+    language, flags, source, script = words
+    key = sha256(repr((language, flags, source)).encode()).hexdigest()[:20]
+    folder = kernel.home / FOLDER / key
+    program = folder / "program"
+    if not program.exists():
+        made = compile_program(source, work / "program", flags, language)
+        folder.mkdir(parents=True, exist_ok=True)
+        made.rename(program)
+    text = script.replace("@P@", str(program))
+    done = modules.build(kernel, ["-c", str(program), "-e", text], work)
+    return {**done, "program": str(program)}
