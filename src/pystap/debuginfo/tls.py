@@ -16,8 +16,6 @@ from pystap.debuginfo.elf import ET_EXEC, SHT_DYNSYM, Elf
 from pystap.typing import Final, Literal, NamedTuple
 
 _PT_TLS: Final = 7
-_DT_FLAGS_1: Final = 0x6FFF_FFFB
-_DF_1_PIE: Final = 0x0800_0000
 _MODULE: Final = 16  # R_X86_64_DTPMOD64
 _DISTANCE: Final = 18  # R_X86_64_TPOFF64
 _SECTIONS: Final = (".rela.dyn", ".rela.plt")
@@ -41,17 +39,12 @@ def storage(elf: Elf) -> Storage | None:
     block = next((s for s in elf.segments() if s.kind == _PT_TLS), None)
     if block is None:
         return None
-    if _is_program(elf):
+    if elf.kind == ET_EXEC or elf.is_pie:
         end = block.address + block.memory_size
         align = max(block.align, 1)
         return Storage("fixed", offset=block.address - (end + align - 1) // align * align)
     found = {place.kind: place for place in _slots(elf)}
     return found.get("slot") or found.get("module")
-
-
-def _is_program(elf: Elf) -> bool:
-    flags = dict(elf.dynamic()).get(_DT_FLAGS_1, 0)
-    return elf.kind == ET_EXEC or bool(flags & _DF_1_PIE)
 
 
 def _slots(elf: Elf) -> Iterator[Storage]:

@@ -131,6 +131,8 @@ def _program(path: str, sysroot: str, tok: Token, depth: int = 0) -> Program:
     real = os.path.realpath(path)
     if os.path.isdir(real):
         raise bad_point(f"'{path}' is a directory, not a program", tok)
+    if not os.path.isfile(real):
+        raise bad_point(f"'{path}' is no file, let alone a program", tok)
     try:
         with open(real, "rb") as file:
             head = file.read(_SCRIPT_BYTES)
