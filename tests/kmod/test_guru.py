@@ -54,10 +54,10 @@ WRITES = Module(
     "-g",
     "-e",
     """
-    %{ static u64 spot = 1; static char room[8]; %}
+    %{ static u64 spot = 1; static char room[8]; static const volatile u64 fixed = 7; %}
     function spot:long () %{ STAP_RETVALUE = (long)&spot; %}
     function room:long () %{ STAP_RETVALUE = (long)room; %}
-    function constant:long () %{ STAP_RETVALUE = (long)linux_banner; %}
+    function constant:long () %{ STAP_RETVALUE = (long)&fixed; %}
     probe oneshot {
       set_kernel_long(spot(), 0x1122334455667788)
       printf("%x ", @kderef(8, spot()))

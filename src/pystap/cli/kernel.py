@@ -23,7 +23,7 @@ def run_kernel(
     options: Options, name: str, text: str, report: PassReport, reason: str = ""
 ) -> int:
     """Run the passes up to ``-p``; the exit status.  ``reason``: why this runtime was chosen."""
-    from pystap.backend.kmod.trees import BuildError, NoTree
+    from pystap.backend.kmod.trees import BuildError, NoTreeError
 
     source = translate(options, name, text, report)
     if isinstance(source, int):
@@ -37,7 +37,7 @@ def run_kernel(
         if options.sign_module:
             module = _sign(options, module)
     except BuildError as error:
-        if reason and isinstance(error, NoTree):
+        if reason and isinstance(error, NoTreeError):
             complain(f"ERROR: only the kernel runtime has {reason}")
         for line in error.lines:
             complain(line)

@@ -21,12 +21,18 @@ def check_places(work: Work) -> None:
                 _check(work, node.operand)
 
 
+def is_register(target: ast.Expr) -> bool:
+    """Whether a target value is one that lies in a register; the operators of a script make
+    none."""
+    return home(target.tok).text[:1] in ("$", "@") and register_of(target) is not None
+
+
 def _check(work: Work, target: ast.Expr) -> None:
     if isinstance(target, ast.Name):
         return
     if isinstance(target, ast.Index) and isinstance(target.base, ast.Name):
         return
-    if not isinstance(target, CoreLoad) and register_of(target) is None:
+    if not isinstance(target, CoreLoad) and not is_register(target):
         if home(target.tok).text.startswith("$"):
             work.error("this target variable cannot be written", target.tok)
             return

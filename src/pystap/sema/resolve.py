@@ -16,6 +16,7 @@ from pystap.sema.functions import (
     known_arities,
     reach,
 )
+from pystap.sema.places import is_register
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
 from pystap.sema.work import Body, Work, did_you_mean
 from pystap.typing import Any
@@ -246,7 +247,7 @@ class Resolver:
     def _check_target(self, target: ast.Expr) -> None:
         if isinstance(target, ast.Index) and isinstance(target.base, ast.Histogram):
             self._work.error("cannot write to a read-only histogram bucket", target.tok)
-        elif isinstance(target, _VALUES):
+        elif isinstance(target, _VALUES) and not is_register(target):
             self._work.error("expecting symbol or array index expression", target.tok)
 
     def _delete(self, node: ast.Delete) -> ast.Stmt:

@@ -13,6 +13,7 @@ _ERROR_LINE: Final = re.compile(
 )
 _ORIGIN: Final = re.compile(r"/\* (?P<origin>.+:\d+:\d+) \*/")
 _NUMBERED: Final = re.compile(r'^#line (?P<line>\d+) "(?P<file>(?:[^"\\]|\\.)*)"$')
+_UNDEFINED: Final = re.compile(r'modpost: "(?P<name>\w+)" \[.*\] undefined!')
 _LAST_LINES: Final = 5
 _MOST: Final = 20  # errors that are shown
 
@@ -43,15 +44,22 @@ def explain(output: str, work: Path, directory: Path) -> list[str]:
         else:
             lines.append(f"ERROR: {error.file}:{error.line}:{error.column}: {error.what}")
             lines.append(f"ERROR:     {script.strip()}")
-    if errors and not ours:
+    missing = list(dict.fromkeys(found["name"] for found in _UNDEFINED.finditer(output)))
+    lines += [f"ERROR: the kernel does not export '{name}' to modules" for name in missing]
+    if (errors or missing) and not ours and _has_embedded(sources):
         return ["ERROR: the embedded C of the script does not compile", *lines[1:]]
-    if not errors:
+    if not errors and not missing:
         lines += [f"ERROR: {line}" for line in output.splitlines()[-_LAST_LINES:]]
     lines.append(
         "ERROR: this is a fault of pystap or of the build tree, not of the script; "
         f"with -k the C text stays ({work})"
     )
     return lines
+
+
+def _has_embedded(sources: dict[Path, list[str]]) -> bool:
+    """Whether there is C of the script."""
+    return any(map(_NUMBERED.match, (line for lines in sources.values() for line in lines)))
 
 
 def _parse(line: str) -> _Error | None:

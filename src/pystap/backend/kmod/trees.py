@@ -19,14 +19,14 @@ class BuildError(Exception):
         self.lines = lines
 
 
-class NoTree(BuildError):
+class NoTreeError(BuildError):
     """There is nothing to build against."""
 
 
 def build_directory(release: str) -> Path:
     """Where the headers of a kernel are: ``release`` is a release or the directory itself.
 
-    Raises :class:`NoTree` that names the places looked at and how to get them.
+    Raises :class:`NoTreeError` that names the places looked at and how to get them.
     """
     if "/" in release:
         places = [Path(release)]
@@ -42,7 +42,7 @@ def build_directory(release: str) -> Path:
     command = "" if "/" in release else distribution().headers(release)
     if command:
         lines.append(f"ERROR: install them: {command}")
-    raise NoTree(lines)
+    raise NoTreeError(lines)
 
 
 def release_of(directory: Path) -> str:
