@@ -23,6 +23,7 @@ sleepable_uprobe       ... with a program that may wait for memory to come in
 kprobe_multi           links to many functions (loads on some kernels that cannot attach it)
 uprobe_multi           links to many places of a file
 uprobe_multi_pid       ... in all threads of one process
+netfilter              packet programs, with a tracing program at their entry
 kfunc:NAME             the kernel function NAME in BTF
 ====================== =============================================================
 """
@@ -309,6 +310,24 @@ def _fentry_cookie(features: Features) -> bool:
     return _tracing(features, _TEST_FUNCTION, KIND_FUNC, bpf.TRACE_FENTRY, _READ_COOKIE)
 
 
+def _netfilter(_: Features) -> bool:
+    from pystap.kernel.netfilter import load_passing_program
+
+    host, function = load_passing_program()
+    with (
+        host,
+        programs.load_program(
+            bpf.PROG_TYPE_TRACING,
+            _RETURN_0,
+            expected_attach_type=bpf.TRACE_FENTRY,
+            attach_btf_id=function,
+            attach_btf_fd=host.fd,
+        ) as program,
+        links.attach_tracing(program.fd, bpf.TRACE_FENTRY),
+    ):
+        return True
+
+
 def _perf_clock(_: Features) -> bool:
     return _perf(bpf.PROG_TYPE_PERF_EVENT, lambda: perf.open_clock(_a_cpu(), period=10**9))
 
@@ -417,5 +436,6 @@ _PROBES: dict[str, Callable[[Features], bool]] = {
     "sleepable_uprobe": _sleepable_uprobe,
     "kprobe_multi": _kprobe_multi,
     "uprobe_multi": _uprobe_multi,
+    "netfilter": _netfilter,
     "uprobe_multi_pid": _uprobe_multi_pid,
 }

@@ -33,14 +33,22 @@ _INFO_SIZE = 232
 
 
 class Program(Handle):
-    """A loaded program.  ``log`` is the verifier's log if one was asked for, else empty."""
+    """A loaded program.  ``log`` is the verifier's log if one was asked for, else empty;
+    ``host`` the program whose entry this one is for, if it is one of ours."""
 
-    __slots__ = ("kind", "log")
+    __slots__ = ("host", "kind", "log")
 
     def __init__(self, fd: int, kind: int, log: str = "") -> None:
         super().__init__(fd)
         self.kind = kind
         self.log = log
+        self.host: Program | None = None
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        super().close()
+        if self.host is not None:
+            self.host.close()
 
 
 class ProgramInfo:

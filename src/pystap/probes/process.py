@@ -22,7 +22,6 @@ from pystap.probes.shapes import (
     match_shapes,
     point_text,
 )
-from pystap.probes.unsupported import refuse_unsupported
 from pystap.typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -57,6 +56,14 @@ _SHAPES: Final = tuple(
     for root in _ROOTS
     for rest in (*_EVENTS, *_SYSCALLS, *_IN_FILES, *(_LIBRARY + rest for rest in _IN_FILES))
 )
+_WATCHPOINTS: Final = tuple(
+    f"process.data({what}.{access}"
+    for what in ("number)", "number).length(number)")
+    for access in ("write", "rw")
+)
+_ABSOLUTE: Final = tuple(
+    f"process(number).statement(number).absolute{rest}" for rest in ("", ".return")
+)
 
 
 class Processes:
@@ -66,9 +73,18 @@ class Processes:
 
     def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
         """One match for each place that has variables of its own, else for each program."""
-        refuse_unsupported(point)
         matches = []
-        for found in match_shapes(point, _SHAPES):
+        for found in match_shapes(point, (*_SHAPES, *_WATCHPOINTS, *_ABSOLUTE)):
+            if found.shape in _WATCHPOINTS:
+                from pystap.probes.watchpoints import watchpoint_matches
+
+                matches += watchpoint_matches(found, point, env)
+                continue
+            if found.shape in _ABSOLUTE:
+                from pystap.probes.process_addresses import absolute_match
+
+                matches.append(absolute_match(found, point, env))
+                continue
             rest = found.shape.partition(".")[2]
             if rest in _EVENTS:
                 event = ProcessEvent(_EVENTS[rest])
@@ -85,7 +101,7 @@ class Processes:
 
     def patterns(self) -> Iterable[str]:
         """The shapes that can be attached."""
-        return _SHAPES
+        return (*_SHAPES, *_WATCHPOINTS, *_ABSOLUTE)
 
 
 def _event_matches(

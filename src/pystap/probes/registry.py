@@ -18,6 +18,7 @@ _MODULES: Final[dict[str, str]] = {
     "kernel": "kernel",
     "module": "kernel",
     "kprobe": "kernel",
+    "netfilter": "netfilter",
     "perf": "perf_events",
     "procfs": "procfs",
     "process": "process",
@@ -30,7 +31,6 @@ _MODULES: Final[dict[str, str]] = {
     "syscall_any": "syscalls",
     "debuginfod": "unsupported",
     "java": "unsupported",
-    "netfilter": "unsupported",
     "python3": "unsupported",
 }
 

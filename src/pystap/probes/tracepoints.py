@@ -14,10 +14,10 @@ from pystap.probes.core import CoreContext
 from pystap.probes.pretty import text_depth, variables_text
 from pystap.probes.shapes import ShapeMatch, bad_point, has_wildcard, point_text
 from pystap.probes.target import Place, enumerator, expand, extended, listing_name
-from pystap.typing import TYPE_CHECKING, Final
+from pystap.typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from pystap.debuginfo.btf import Tracepoint
+    from pystap.debuginfo.btf import Btf, Tracepoint
     from pystap.debuginfo.btftypes import Param
 
 SHAPES: Final = ("kernel.trace(string)", "kernel.tracepoint(string)")
@@ -87,12 +87,22 @@ def _systems() -> dict[str, str] | None:
     return event_systems()
 
 
+class Described(Protocol):
+    """What has a name and parameters that a program gets: a tracepoint, a hook."""
+
+    @property
+    def btf(self) -> Btf: ...
+    @property
+    def name(self) -> str: ...
+    def params(self) -> list[Param]: ...
+
+
 class TracepointContext:
     """Arguments of one tracepoint by name (``numbered``: $arg1 ...), and what it is called."""
 
     registers = False
 
-    def __init__(self, tracepoint: Tracepoint, system: str, numbered: bool) -> None:
+    def __init__(self, tracepoint: Described, system: str, numbered: bool) -> None:
         self.share_key: object = ("tracepoint", tracepoint.btf.name, tracepoint.name, numbered)
         self._tracepoint = tracepoint
         self._system = system

@@ -11,19 +11,10 @@ from pystap.typing import Final
 
 # First component -> what it is, and what may serve instead.
 _ROOTS: Final[dict[str, tuple[str, str | None]]] = {
-    "netfilter": ("netfilter hooks", None),
     "java": ("probes on Java methods", None),
     "python3": ("probes on Python functions", None),
     "debuginfod": ("programs found by debuginfod", 'name the program: process("/path")'),
 }
-_KERNEL: Final[dict[str, tuple[str, str | None]]] = {
-    "data": ("hardware watchpoints", None),
-    "lsm": ("security hooks", None),
-}
-_PROCESS: Final[dict[str, tuple[str, str | None]]] = {
-    "data": ("hardware watchpoints", None),
-}
-_SECOND: Final = {"kernel": _KERNEL, "process": _PROCESS}
 
 
 class Unsupported:
@@ -39,13 +30,6 @@ class Unsupported:
     def patterns(self) -> Iterable[str]:
         """None."""
         return ()
-
-
-def refuse_unsupported(point: ast.ProbePoint) -> None:
-    """Raise ``DiagnosticError`` for what no family of a root serves yet (``kernel.function``)."""
-    table = _SECOND.get(point.components[0].name, {})
-    if len(point.components) > 1 and point.components[1].name in table:
-        raise _error(point, 1, *table[point.components[1].name])
 
 
 def _error(point: ast.ProbePoint, at: int, what: str, instead: str | None) -> Exception:

@@ -6,6 +6,8 @@ whatever happens to the process.
 
 from __future__ import annotations
 
+import errno
+
 from pystap.kernel.bpf import BpfError, Handle
 from pystap.kernel.links import (
     attach_perf_event,
@@ -13,7 +15,7 @@ from pystap.kernel.links import (
     attach_tracing,
     run_iterator,
 )
-from pystap.probes.attach import PerfEvent, Profile, Timer
+from pystap.probes.attach import NetfilterHook, PerfEvent, Profile, Timer, Watchpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,14 +169,58 @@ def _attach_perf(where: Attach, _spec: ProgramSpec, program: Program, attached: 
 
 
 _UPROBES = ("uprobe", "uretprobe", "uprobe_multi", "uretprobe_multi")
+def _attach_netfilter(
+    where: Attach, spec: ProgramSpec, program: Program, attached: Attached
+) -> None:
+    from pystap.kernel.netfilter import attach_netfilter
+
+    assert isinstance(where, NetfilterHook)
+    assert program.host is not None
+    attached.add(attach_tracing(program.fd, spec.expected_attach))
+    host = program.host.fd
+    attached.add(attach_netfilter(host, where.family, where.hook, where.priority))
+
+
+def _attach_watchpoint(
+    where: Attach, _spec: ProgramSpec, program: Program, attached: Attached
+) -> None:
+    """On every CPU; the program tells whose hits count."""
+    from pystap.kernel.cpu import online_cpus
+    from pystap.kernel.perf import BREAK_ON_ACCESS, BREAK_ON_WRITE, open_breakpoint
+
+    assert isinstance(where, Watchpoint)
+    address = _address_of(where.symbol) if where.symbol else where.address
+    access = BREAK_ON_WRITE if where.access == "write" else BREAK_ON_ACCESS
+    for cpu in online_cpus():
+        try:
+            event = open_breakpoint(address, where.length, access, cpu=cpu)
+        except BpfError as error:
+            if error.errno == errno.ENOSPC:
+                raise OSError(error.errno, "all hardware watchpoints are taken") from error
+            raise
+        attached.add(attach_perf_event(program.fd, event.fd), event)
+
+
+def _address_of(symbol: str) -> int:
+    from pystap.debuginfo.kallsyms import Kallsyms
+
+    found = Kallsyms().addresses(symbol)
+    if not found:
+        raise OSError(errno.ENOENT, f"the kernel does not tell where '{symbol}' is")
+    return found[0]
+
+
 _KPROBES = ("kprobe", "kretprobe", "kprobe_multi", "kretprobe_multi")
 _ATTACHERS: dict[str, Callable[[Attach, ProgramSpec, Program, Attached], None]] = {
     "tp_btf": _attach_tracing,
     "fentry": _attach_tracing,
     "fexit": _attach_tracing,
     "raw_tp": _attach_raw,
+    "lsm": _attach_tracing,
+    "netfilter": _attach_netfilter,
     "iterator": _run_iterator,
     "timer": _attach_timer,
+    "watchpoint": _attach_watchpoint,
     "profile": _attach_profile,
     "perf": _attach_perf,
 }

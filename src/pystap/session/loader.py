@@ -90,24 +90,32 @@ class Loaded:
             struct.pack_into("=i", code, at * 8 + 4, self.maps[index].fd)
         btf = load_btf(spec.btf) if spec.btf else None
         module = kernel_btf_object(spec.attach_btf_module) if spec.attach_btf_module else None
+        host, attach_btf_id = None, spec.attach_btf_id
         try:
+            if spec.attach == "netfilter":
+                from pystap.kernel.netfilter import load_passing_program
+
+                host, attach_btf_id = load_passing_program()
             program = load_program(
                 spec.type,
                 bytes(code),
                 name=spec.name,
                 flags=F_SLEEPABLE if spec.sleepable else 0,
                 expected_attach_type=spec.expected_attach,
-                attach_btf_id=spec.attach_btf_id,
-                attach_btf_fd=module.fd if module else 0,
+                attach_btf_id=attach_btf_id,
+                attach_btf_fd=module.fd if module else host.fd if host else 0,
                 btf_fd=btf.fd if btf else 0,
                 func_info=spec.func_info,
             )
         except BpfError as error:
+            if host is not None:
+                host.close()
             raise LoadError(spec.name, error, spec.probes) from error
         finally:
             for handle in (btf, module):
                 if handle is not None:
                     handle.close()
+        program.host = host
         self.programs.append(program)
         return program
 

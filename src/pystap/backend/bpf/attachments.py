@@ -9,6 +9,8 @@ from pystap.backend.bpf.levels import SLOW_TIMER_NS, level_of
 from pystap.backend.bpf.programs import PROBE_INDEX_CALL, check_running, emit_handler
 from pystap.probes.attach import (
     KernelFunction,
+    LsmHook,
+    NetfilterHook,
     PerfEvent,
     ProcessEvent,
     ProcFile,
@@ -18,6 +20,7 @@ from pystap.probes.attach import (
     Timer,
     Tracepoint,
     Uprobe,
+    Watchpoint,
     counter_of,
     of_target,
 )
@@ -29,7 +32,10 @@ if TYPE_CHECKING:
     from pystap.ir.module import Probe
 
 _PERF_EVENT, _TRACING, _SYSCALL = 7, 26, 31
+_LSM: Final = 29
 _TRACE_RAW_TP: Final = 23
+_TRACE_FENTRY: Final = 24
+_LSM_MAC: Final = 27
 _TRACE_ITER: Final = 28
 
 
@@ -76,6 +82,15 @@ def emit_programs(unit: Unit) -> list[Entry]:
                 pass
             case PerfEvent():
                 entries.append(_perf(unit, index, probe, "perf"))
+            case Watchpoint():
+                entries.append(_perf(unit, index, probe, "watchpoint"))
+            case LsmHook():
+                entries.append(_hook(unit, index, probe))
+            case NetfilterHook():
+                function = shared_function(unit, "fentry", index, probe, check=True)
+                entries.append(
+                    Entry(function, _TRACING, "netfilter", (index,), index, _TRACE_FENTRY)
+                )
             case Tracepoint():
                 entries.append(_tracepoint(unit, index, probe))
             case Uprobe(is_return=is_return, pid=pid, target_only=target, program=program):
@@ -161,11 +176,12 @@ def _accounting(unit: Unit) -> Entry:
 
 def _perf(unit: Unit, index: int, probe: Probe, attach: str) -> Entry:
     where = probe.attach
-    if isinstance(where, PerfEvent) and (where.path or where.target_only):
+    path = where.path if isinstance(where, PerfEvent) else ""
+    if path or of_target(where):
         function = f"probe.{index}"
         with unit.m.function(function, "i64", [("ptr", "event")]) as b:
             check_running(unit, b)
-            _check_process(unit, b, where.path, target_only=where.target_only)
+            _check_process(unit, b, path, target_only=of_target(where))
             number = b.helper(PROBE_INDEX_CALL, "i64")
             emit_handler(unit, b, "perf", b.args[0], probe, number, level_of(where))
             b.ret(0)
@@ -183,6 +199,15 @@ def _tracepoint(unit: Unit, index: int, probe: Probe) -> Entry:
         function, _TRACING, "tp_btf", (index,), index, _TRACE_RAW_TP, where.name,
         found.btf_id, found.module,
     )  # fmt: skip
+
+
+def _hook(unit: Unit, index: int, probe: Probe) -> Entry:
+    """A program on a security hook; it gives 0, which lets everything pass."""
+    where = probe.attach
+    assert isinstance(where, LsmHook)
+    function = shared_function(unit, "tp_btf", index, probe, check=True)
+    found = unit.facts.hook(where.name).btf_id
+    return Entry(function, _LSM, "lsm", (index,), index, _LSM_MAC, where.name, found)
 
 
 def _uprobe(unit: Unit, indexes: list[int]) -> Entry:

@@ -78,6 +78,17 @@ class KernelFacts:
         opaque = tuple(i for i, p in enumerate(params) if _is_opaque(found.btf, p.type))
         return TracepointId(found.typedef_id, module, nullable, opaque)
 
+    def hook(self, name: str) -> TracepointId:
+        """The same for a hook of the security modules."""
+        from pystap.debuginfo.btf import KIND_FUNC
+
+        function = f"bpf_lsm_{name}"
+        proto, found = self.btf.func(function), self.btf.find(function, KIND_FUNC)
+        if proto is None or found is None:
+            raise CompileError(f"the kernel's BTF has no security hook '{name}'")
+        opaque = tuple(i for i, p in enumerate(proto.params) if _is_opaque(self.btf, p.type))
+        return TracepointId(found, opaque=opaque)
+
     def function(self, name: str, module: str = "") -> int:
         """BTF id of a function of the kernel or of a module.
 

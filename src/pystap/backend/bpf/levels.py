@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from pystap.backend.bpf.artifact import LEVEL_EVENT, LEVEL_IRQ, LEVEL_SESSION
-from pystap.probes.attach import Attach, PerfEvent, ProcFile, Profile, SessionEvent, Timer
+from pystap.probes.attach import (
+    Attach,
+    PerfEvent,
+    ProcFile,
+    Profile,
+    SessionEvent,
+    Timer,
+    Watchpoint,
+)
 from pystap.typing import Final
 
 SLOW_TIMER_NS: Final = 10_000_000  # timers from here on are run by the session
@@ -15,6 +23,6 @@ def level_of(attach: Attach) -> int:
         return LEVEL_SESSION
     if isinstance(attach, Timer):
         return LEVEL_SESSION if attach.period_ns >= SLOW_TIMER_NS else LEVEL_IRQ
-    if isinstance(attach, (Profile, PerfEvent)):
+    if isinstance(attach, (Profile, PerfEvent, Watchpoint)):
         return LEVEL_IRQ
     return LEVEL_EVENT

@@ -13,7 +13,7 @@ from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.timing import Stopwatch
 from pystap.backend.bpf.unit import control_word
 from pystap.backend.llvm.object import MAGIC_CALL
-from pystap.probes.attach import Tracepoint
+from pystap.probes.attach import LsmHook, Tracepoint
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -198,6 +198,8 @@ def _try_armed(unit: Unit, index: int, level: int) -> str:
 def _opaque(unit: Unit, probe: Probe) -> tuple[int, ...]:
     """Arguments of a tracepoint that no program may load."""
     where = probe.attach
+    if isinstance(where, LsmHook):
+        return unit.facts.hook(where.name).opaque
     return unit.facts.tracepoint(where.name).opaque if isinstance(where, Tracepoint) else ()
 
 

@@ -1,7 +1,7 @@
 """Counters of the kernel's performance events, told apart by task.
 
-The events count on every CPU, whatever runs there.  A program on ``sched_switch`` gives a task what
-they counted while it was on the CPU; what they counted since then belongs to the task that runs.
+The events count on every CPU, whatever runs there.  A program on ``sched_switch`` gives a task
+what they counted while it was on the CPU; what they counted since belongs to the task that runs.
 """
 
 from __future__ import annotations

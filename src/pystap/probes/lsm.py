@@ -1,0 +1,119 @@
+"""``kernel.lsm("HOOK")``: what the kernel asks its security modules, watched by one more.
+
+The kernel's functions ``bpf_lsm_HOOK`` have the hooks' parameters; programs are put on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from fnmatch import fnmatchcase
+
+from pystap.lang import ast
+from pystap.lang.tokens import Token
+from pystap.probes.attach import LsmHook
+from pystap.probes.base import Match, ProbeEnv
+from pystap.probes.core import CoreContext
+from pystap.probes.shapes import bad_point, has_wildcard, point_text
+from pystap.probes.tracepoints import TracepointContext
+from pystap.typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pystap.debuginfo.btf import Btf
+    from pystap.debuginfo.btftypes import Param
+
+PREFIX: Final = "bpf_lsm_"
+_NULLABLE: Final = "__nullable"  # how the kernel marks parameters that may be NULL
+
+
+class Hook:
+    """A hook: its name and parameters, as tracepoints have them."""
+
+    def __init__(self, btf: Btf, name: str) -> None:
+        self.btf = btf
+        self.name = name
+
+    def params(self) -> list[Param]:
+        """The parameters, in order."""
+        from pystap.debuginfo.btftypes import Param
+
+        proto = self.btf.func(PREFIX + self.name)
+        return [
+            Param(p.name.removesuffix(_NULLABLE), p.type, p.name.endswith(_NULLABLE))
+            for p in (proto.params if proto else ())
+        ]
+
+
+def hook_matches(pattern: str, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+    """One match for each hook a pattern fits; raises where the kernel does not ask programs."""
+    tok = point.components[min(1, len(point.components) - 1)].tok
+    btf = env.btf()
+    names = [pattern] if _is_hook(btf, pattern) else []
+    if has_wildcard(pattern):
+        names = [name for name in _hooks(btf) if fnmatchcase(name, pattern)]
+    if not names:
+        if has_wildcard(pattern):
+            return []
+        raise _no_hook(pattern, btf, tok)
+    _check_active(env, tok)
+    return [_match(Hook(btf, name)) for name in names]
+
+
+def _match(hook: Hook) -> Match:
+    text = point_text(("kernel", "lsm"), (None, hook.name))
+    return Match([(text, LsmHook(hook.name))], HookContext(hook))
+
+
+def _is_hook(btf: Btf, name: str) -> bool:
+    return btf.func(PREFIX + name) is not None
+
+
+def _hooks(btf: Btf) -> list[str]:
+    from pystap.debuginfo.btf import KIND_FUNC
+
+    return sorted(n.removeprefix(PREFIX) for n, _ in btf.names(KIND_FUNC) if n.startswith(PREFIX))
+
+
+def _no_hook(name: str, btf: Btf, tok: Token) -> Exception:
+    from pystap.diag.suggest import suggest
+
+    known = _hooks(btf)
+    if not known:
+        return bad_point("this kernel was built without CONFIG_BPF_LSM", tok)
+    near = suggest(name, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else "stap -l 'kernel.lsm(\"*\")'"
+    return bad_point(f"no security hook '{name}'", tok, hint=hint)
+
+
+def _check_active(env: ProbeEnv, tok: Token) -> None:
+    """Raise unless the kernel asks programs and lets this one be put there."""
+    from pystap.kernel.security import security_modules
+
+    active = security_modules()
+    if active is not None and "bpf" not in active:
+        names = ",".join([name for name in active if name != "capability"] + ["bpf"])
+        raise bad_point(
+            "security hooks do not ask BPF programs: 'bpf' is not among the active modules",
+            tok,
+            hint=f"boot the kernel with lsm={names}",
+        )
+    if env.has_feature is not None and not env.has_feature("fexit"):
+        raise bad_point("this kernel has no trampolines to put programs on security hooks", tok)
+
+
+class HookContext(TracepointContext):
+    """The parameters of a hook by name, and ``$ctx``, the address of all of them as words."""
+
+    def __init__(self, hook: Hook) -> None:
+        super().__init__(hook, "lsm", False)
+        self.share_key = ("lsm", hook.name)
+        self._hook = hook
+
+    def key_for(self, used: Collection[str]) -> object:
+        """Alike when the parameters used are the same ones; the hook itself tells the rest."""
+        return ("lsm", super().key_for(used))
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """A parameter, or ``$ctx``."""
+        if var.name == "$ctx" and not var.components:
+            return CoreContext(tok=var.tok, type="long", kind="arg", index=-1)
+        return super().resolve(var)
