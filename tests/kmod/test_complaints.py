@@ -12,14 +12,14 @@ C_TEXT = """\
 #line 2 "a b.stp"
    int helper(void) { return nosuch; }
 static int fine;
-#line 6 "module.c"
+#line 7 "module.c"
 /* begin at */ /* a b.stp:4:1 */
 static void handler(void)
 {
 	broken here;
 #line 5 "a b.stp"
      other
-#line 12 "module.c"
+#line 14 "module.c"
 }
 """
 IN_SCRIPT = """\
@@ -30,7 +30,7 @@ a b.stp:2:29: error: 'nosuch' undeclared (first use in this function)
 a b.stp:5:6: error: 'other' undeclared (first use in this function)
 make[1]: *** [scripts/Makefile.build:250: stap_a.o] Error 1
 """
-IN_OURS = "module.c:9:2: error: unknown type name 'broken'\n"
+IN_OURS = "module.c:10:2: error: unknown type name 'broken'\n"
 
 
 def explained(tmp_path: Path, output: str, text: str = C_TEXT) -> list[str]:
@@ -53,7 +53,7 @@ def test_errors_of_ours(tmp_path: Path) -> None:
     lines = explained(tmp_path, IN_OURS + IN_SCRIPT)
     assert lines[:4] == [
         "ERROR: the module does not compile against /headers",
-        "ERROR: stap_a.c:9: unknown type name 'broken'",
+        "ERROR: stap_a.c:10: unknown type name 'broken'",
         "ERROR:     broken here;",
         "ERROR:     of the handler at a b.stp:4:1",
     ]
