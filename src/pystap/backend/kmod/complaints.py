@@ -11,7 +11,7 @@ from pystap.typing import Final, NamedTuple
 _ERROR_LINE: Final = re.compile(
     r"^(?P<file>[^:]+):(?P<line>\d+):(?P<column>\d+): (fatal )?error: (?P<what>.*)"
 )
-_ORIGIN: Final = re.compile(r"/\* (?P<origin>.+:\d+:\d+) \*/")
+_ORIGIN: Final = re.compile(r"/\* (?P<origin>(?:(?!\*/).)+:\d+:\d+) \*/")
 _NUMBERED: Final = re.compile(r'^#line (?P<line>\d+) "(?P<file>(?:[^"\\]|\\.)*)"$')
 _UNDEFINED: Final = re.compile(r'modpost: "(?P<name>\w+)" \[.*\] undefined!')
 _LAST_LINES: Final = 5
