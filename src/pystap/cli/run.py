@@ -120,7 +120,8 @@ def _user_objects(options: Options, loaded: Loaded, output: Output) -> UserObjec
     from pystap.session.userobjects import UserObjects, Wanted
 
     wanted = Wanted(
-        [module for module in options.modules if os.path.exists(options.sysroot + module)],
+        # A plain name that is no file is that of a kernel module.
+        [name for name in options.modules if "/" in name or os.path.exists(name)],
         options.libraries,
         split(options.cmd)[0] if options.cmd is not None else "",
         options.target_pid or 0,

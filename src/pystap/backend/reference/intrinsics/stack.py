@@ -1,4 +1,4 @@
-"""Kernel stacks (scripted events have none), and names of kernel addresses."""
+"""Stacks (scripted events have none), and names of kernel addresses."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ def _symbol(_context: Context, op: Intrinsic, address: int) -> str:
 
 IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     "stack_frame": lambda _context, _op, _number: 0,
+    "user_frames": lambda _context, _op: 0,
+    "user_frames_from": lambda _context, _op, _pc, _sp, _fp: 0,
+    "user_frame": lambda _context, _op, _number: 0,
+    # nor have they programs whose symbols could be known
+    "user_place": lambda _context, _op, _address, _back: 0,
+    "user_number": lambda _context, _op: 0,
+    "user_text": lambda _context, _op: "",
+    "user_inlined": lambda _context, _op: 0,
     "kernel_symbol": _symbol,
     "kernel_symbol_data": _symbol,
 }
