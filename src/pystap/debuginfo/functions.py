@@ -32,6 +32,8 @@ _MARK: Final = re.compile(rb"^(?:__\w*_text_(?:start|end)|_[se](?:text|inittext)
 # What kallsyms lists in place of a module: the kernel, BPF programs and trampolines.
 _NO_MODULE: Final = re.compile(rb"bpf|__builtin__.*|")
 
+_MANY: Final = 16  # searches that take as long as making a table
+
 _Symbol: TypeAlias = tuple[bytes, bytes, bytes]  # address in digits, name, module
 
 
@@ -63,6 +65,8 @@ class FunctionTable:
         self._filter_file = filter_file or _read_filter_file
         self._blacklist_path = blacklist
         self._symbols = symbols
+        self._asked = 0
+        self._by_name: dict[bytes, list[_Symbol]] = {}
         self._traceable: frozenset[bytes] | None = None
         self._traceable_read = False
         self._blacklisted: frozenset[bytes] | None = None
@@ -102,14 +106,23 @@ class FunctionTable:
         In contrast to :meth:`matching` parts of functions, too, that the compiler put elsewhere.
         """
         raw = name.encode("latin-1")
-        exact = sorted(s for s in self._scan(re.escape(raw)) if _text(s[2]) == module)
-        copies = len(self._scan(re.escape(raw)))
+        known = self._of_name(raw)
+        exact = sorted(s for s in known if _text(s[2]) == module)
+        copies = len(known)
         base = [(a, raw.partition(b".")[0], owner) for a, _, owner in exact]
         return [
             KernelFunction(name, module, at if copies > 1 else -1, copies)
             for at, symbol in enumerate(exact)
             if self._usable(symbol) or (b"." in raw and self._usable(base[at]))
         ]
+
+    def _of_name(self, name: bytes) -> list[_Symbol]:
+        """The code symbols of a name; who asks for many gets a table."""
+        self._asked += 1
+        if self._asked > _MANY and not self._by_name:
+            for symbol in self._scan(rb"[^\n\t]*"):
+                self._by_name.setdefault(symbol[1], []).append(symbol)
+        return self._by_name.get(name, []) if self._by_name else self._scan(re.escape(name))
 
     def refusal(self, name: str, module: str = "") -> str:
         """Why a function cannot be probed; empty if it does not exist (or can be)."""

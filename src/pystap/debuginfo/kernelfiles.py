@@ -4,8 +4,8 @@ The places are those of ``SYSTEMTAP_DEBUGINFO_PATH`` (:mod:`pystap.debuginfo.deb
 trees ``.build-id/xx/yyyy.debug``, ``boot/vmlinux-RELEASE`` and ``lib/modules/RELEASE/vmlinux``,
 for modules the copy of their path below ``/lib/modules/RELEASE``; then beside the kernel
 (``/boot``, ``/lib/modules/RELEASE``), and for its element ``build`` the tree that the kernel was
-built in.  With ``-r DIRECTORY`` that tree is the only place.  Servers for debug information are
-asked last, by build id.  A file counts only if it has the build id of what runs.
+built in.  With ``-r DIRECTORY`` that tree comes first.  Servers for debug information are asked
+last, by build id.  A file counts only if it has the build id of what runs.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class KernelFiles:
             yield name
         if self.build:
             yield from self._built(path) if name else [os.path.join(self.build, "vmlinux")]
-            return
+            if not self.release:
+                return
         for element, _ in elements():
             if element.startswith("/"):
                 tree = self._sysroot + element

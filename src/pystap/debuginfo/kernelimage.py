@@ -14,12 +14,13 @@ from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, STT_NOTYPE, STT_OBJECT, E
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pystap.debuginfo.debugfiles import DebugInfo
 
 _ENTRY: Final = 24  # bytes of a symbol in an ELF file of 64 bits
 _VALUE, _NAME, _INFO, _SECTION = 8, 0, 4, 6
+_MANY: Final = 16  # searches that take as long as making an index (0.2 s in a kernel)
 _FEW: Final = 4  # searches of the table that cost less than going through it
 _PER_CPU: Final = ".data..percpu"
 _KERNEL_HALF: Final = 1 << 63
@@ -47,15 +48,9 @@ class KernelImage:
     """Symbols and sections of the kernel (``module`` is empty) or of a module."""
 
     __slots__ = (
-        "_names",
-        "_raw",
-        "_sections",
-        "_starts",
-        "depends_on",
-        "info",
-        "module",
-        "running",
-    )
+        "_by_name", "_by_value", "_found", "_names", "_raw", "_searches", "_sections", "_starts",
+        "depends_on", "info", "module", "running",
+    )  # fmt: skip
 
     def __init__(
         self, info: DebugInfo, module: str, running: bool, depends_on: Callable[[str], object]
@@ -69,6 +64,10 @@ class KernelImage:
         self._raw = self._names = b""
         self._sections: list[ImageSection] = []
         self._starts: list[tuple[int, int]] | None = None
+        self._found: dict[tuple[int, str], CodeSymbol | None] = {}
+        self._searches = 0
+        self._by_value: dict[int, list[int]] = {}
+        self._by_name: dict[str, list[int]] = {}
 
     # ------------------------------------------------------------ code
 
@@ -77,6 +76,11 @@ class KernelImage:
 
         Of several names of one address the function's own, ``name``, comes first.
         """
+        if (start, name) not in self._found:
+            self._found[start, name] = self._find_symbol(pc, start, name)
+        return self._found[start, name]
+
+    def _find_symbol(self, pc: int, start: int, name: str) -> CodeSymbol | None:
         numbers = list(self._at(start)) or list(self._before(pc))
         if not numbers:
             return None
@@ -175,7 +179,7 @@ class KernelImage:
         if section is None:
             return
         moved = section.address if self.info.dwarf.relocated is not None else 0
-        for number in self._holding((address - moved).to_bytes(8, "little"), _VALUE):
+        for number in self._with_value(address - moved):
             own = self._owner(number) == section.number
             if own and self._kind(number) in (STT_NOTYPE, STT_OBJECT, STT_FUNC):
                 yield number
@@ -199,8 +203,27 @@ class KernelImage:
                 return
             at -= 1
 
+    def _with_value(self, value: int) -> Iterable[int]:
+        """The symbols of a value."""
+        if self._worth_an_index():
+            return self._by_value.get(value, ())
+        return self._holding(value.to_bytes(8, "little"), _VALUE)
+
+    def _worth_an_index(self) -> bool:
+        """Whether there were so many searches that an index is there, or made now."""
+        self._searches += 1
+        if self._searches > _MANY and not self._by_value:
+            values = memoryview(self._table()).cast("Q")[1 :: _ENTRY // 8].tolist()
+            for number, value in enumerate(values):
+                self._by_value.setdefault(value, []).append(number)
+                if self._owner(number):
+                    self._by_name.setdefault(self._name(number), []).append(number)
+        return bool(self._by_value)
+
     def _named(self, name: str) -> list[int]:
         """The defined symbols of a name, by their numbers."""
+        if self._worth_an_index():
+            return self._by_name.get(name, [])
         table = self._table()
         text = name.encode("latin-1") + b"\0"
         places: set[int] = set()  # a name may be stored as the end of others

@@ -137,7 +137,7 @@ def _own_hint(module: str, files: KernelFiles) -> str:
 
 def how_to_get(release: str, build: str = "") -> str:
     """The command that installs the debug information of a kernel, for this distribution."""
-    if build:
+    if not release:
         return f"build the kernel in {build} with CONFIG_DEBUG_INFO"
     from pystap.debuginfo.distribution import distribution
 

@@ -72,9 +72,10 @@ def function_matches(
             return _address_in_source(asked, asked.wanted, table, env)
         return [_at_address(asked, asked.wanted, table, env)]
     name = str(asked.wanted)
-    inlined = _inlined(asked, name, env)
-    functions = _by_name(asked, name, table, bool(inlined))
-    return _known(asked, functions, env) + inlined
+    symbols = table.matching(name, asked.module)
+    described = _described(asked, name, symbols, env)
+    functions = _by_name(asked, name, table, symbols, bool(described))
+    return _known(asked, functions, env) + described
 
 
 def _known(asked: _Asked, functions: list[KernelFunction], env: ProbeEnv) -> list[Match]:
@@ -143,10 +144,14 @@ def _maxactive(names: list[str], args: list[Arg], point: ast.ProbePoint) -> int:
 
 
 def _by_name(
-    asked: _Asked, pattern: str, table: FunctionTable, elsewhere: bool
+    asked: _Asked,
+    pattern: str,
+    table: FunctionTable,
+    functions: list[KernelFunction],
+    elsewhere: bool,
 ) -> list[KernelFunction]:
-    """The functions with symbols; none is an error unless there are places ``elsewhere``."""
-    functions = table.matching(pattern, asked.module)
+    """Those of the functions that are asked for; none is an error unless there are places
+    ``elsewhere``."""
     if asked.exported and functions:
         exported = table.exported()
         if exported is None:
@@ -391,18 +396,21 @@ def _texts(asked: _Asked, module: str) -> Callable[[Iterable[str | int]], str]:
     return text
 
 
-def _inlined(asked: _Asked, pattern: str, env: ProbeEnv) -> list[Match]:
-    """Where debug information that is at hand says that a function was inlined."""
-    from pystap.probes.kernel_places import inlined_in
+def _described(
+    asked: _Asked, name: str, symbols: list[KernelFunction], env: ProbeEnv
+) -> list[Match]:
+    """Where else a function is, by debug information that is at hand: where it was inlined, and
+    copies that the compiler altered and renamed."""
+    from pystap.probes.kernel_places import copies_in
 
-    if asked.names[-1] != "function" or asked.names[0] == "kprobe" or has_wildcard(pattern):
-        return []
-    if has_wildcard(asked.module):
-        return []
-    image = local_image(_module_of(asked), env)
+    by_number = asked.names[0] == "kprobe" or has_wildcard(name) or has_wildcard(asked.module)
+    image = None if by_number else local_image(_module_of(asked), env)
     if image is None:
         return []
-    return inlined_in(image, pattern, _texts(asked, _module_of(asked)), env, asked.tok)
+    kind = ".".join(asked.names[asked.at :])
+    known = {(function.name, function.instance) for function in symbols}
+    texts = _texts(asked, _module_of(asked))
+    return copies_in(image, name, kind, known, texts, env, asked.tok, asked.maxactive)
 
 
 def _module_name(path: str) -> str:

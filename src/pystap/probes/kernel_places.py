@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from pystap.debuginfo.dwarfplaces import Place
 from pystap.lang.tokens import Token
-from pystap.probes.attach import KernelFunction
+from pystap.probes.attach import Attach, KernelFunction
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.kernel_debug import function_table, local_image, required_image, runs
 from pystap.probes.user_places import code_matches
@@ -131,13 +131,28 @@ def _what(kind: str) -> str:
     return next((words[name] for name in names if name in words), "source files and lines")
 
 
-def inlined_in(
+def copies_in(
     image: KernelImage,
     name: str,
+    kind: str,
+    known: set[tuple[str, int]],
     text: Callable[[Iterable[str | int]], str],
     env: ProbeEnv,
     tok: Token,
+    maxactive: int = 0,
 ) -> list[Match]:
-    """The places where a function was inlined."""
+    """The places of a function without those whose symbols (with their numbers) are known."""
+    names = kind.split(".")
     table = function_table(env) if runs(env) else None
-    return code_matches(KernelCode(image, table, text), image.info, "function.inline", [name], tok)
+    code = KernelCode(image, table, text, "exported" in names, maxactive)
+    return [
+        match
+        for match in code_matches(code, image.info, _generic(names), [name], tok)
+        if not _is_known(match.points[0][1], known)
+    ]
+
+
+def _is_known(where: Attach, known: set[tuple[str, int]]) -> bool:
+    if not isinstance(where, KernelFunction) or where.offset:
+        return False
+    return (where.symbol, where.instance) in known
