@@ -65,8 +65,11 @@ class Kernel:
 
     @property
     def debug(self) -> Path:
-        """The kernel with debugging information, there after :func:`add_debug`."""
-        return self.tree / "usr/lib/debug/boot" / f"vmlinux-{self.release}"
+        """The kernel with debugging information, there after :func:`add_debug`.
+
+        It is no part of what a machine sees as its own: tests do not depend on it.
+        """
+        return self.home / "debug/usr/lib/debug/boot" / f"vmlinux-{self.release}"
 
 
 def cache_directory() -> Path:
@@ -95,8 +98,10 @@ def add_debug(kernel: Kernel) -> Path:
         if not kernel.debug.exists():
             suite = _KNOWN.get(kernel.name, kernel.name).partition("/")[0]
             apt = _Apt(kernel.home, suite)
+            (kernel.home / "debug").mkdir(exist_ok=True)
             for package in apt.download([f"linux-image-{kernel.release}-dbg"]):
-                _unpack(package, kernel.tree, [f"./usr/lib/debug/boot/vmlinux-{kernel.release}"])
+                file = f"./usr/lib/debug/boot/vmlinux-{kernel.release}"
+                _unpack(package, kernel.home / "debug", [file])
             apt.clean()
     return kernel.debug
 
