@@ -17,14 +17,14 @@ FOLDER = "programs"  # in the lab's cache, which the machine sees at the same pl
 
 
 class Program(Module):
-    """The module of a case whose script has ``@P@`` for its program."""
+    """The module of a case whose script has ``@P@`` for its program, and perhaps ``options``."""
 
     maker = "kmod.programs"
 
     def __init__(self, case: Case) -> None:
         language = "cxx" if "cxx" in case.sections else "c"
         flags = case.get("flags", FLAGS).split("\n")[0]
-        super().__init__(language, flags, case.get(language), case.input)
+        super().__init__(language, flags, case.get(language), case.input, case.get("options"))
 
     def run(self, made: Modules) -> Done:
         """Run the program as the target of its module."""
@@ -35,7 +35,7 @@ class Program(Module):
 
 def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, object]:
     """Outside: the program, then the module."""
-    language, flags, source, script = words
+    language, flags, source, script, options = words
     key = sha256(repr((language, flags, source)).encode()).hexdigest()[:20]
     folder = kernel.home / FOLDER / key
     program = folder / "program"
@@ -44,5 +44,6 @@ def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, obj
         folder.mkdir(parents=True, exist_ok=True)
         made.rename(program)
     text = script.replace("@P@", str(program))
-    done = modules.build(kernel, ["-c", str(program), "-e", text], work)
+    words = [*options.split(), "-c", str(program), "-e", text]
+    done = modules.build(kernel, words, work)
     return {**done, "program": str(program)}

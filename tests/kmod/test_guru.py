@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from datadriven import Case
+from kmod.programs import Program
 from lab.modules import Module, Modules
 from stap import Done
 
@@ -107,6 +109,49 @@ SYSCALL_RESULT = Module(
     "-g", "-e", "probe syscall.getppid.return { if (pid() == target()) $return = 23 }"
 )
 
+PROGRAM = Program(
+    Case(
+        Path(__file__),
+        "variables of a program",
+        0,
+        {
+            "options": "-g",
+            "input": """
+                probe process("@P@").function("told") {
+                  $x = 42; $far = -3; $b->n = 7; $b->c[1] = 88
+                }
+                probe process("@P@").function("given").return { $return = $return + 100 }
+                probe process("@P@").function("shown") { printf("%s\\n", user_string($text)) }
+            """,
+            "c": """
+                #include <stdio.h>
+                struct box { long before; short n; char c[6]; };
+                static struct box box = { 1, 2, "abcde" };
+                __attribute__((noipa)) void shown(const char *text)
+                {
+                    fprintf(stderr, "%s\\n", text);
+                }
+                __attribute__((noipa)) void told(int x, long far, struct box *b)
+                {
+                    char text[99];
+
+                    snprintf(text, 99, "%d %ld %ld %d %s", x, far, b->before, b->n, b->c);
+                    shown(text);
+                }
+                __attribute__((noipa)) int given(int x) { return x + 1; }
+                int main(void)
+                {
+                    char text[99];
+
+                    told(1, 2, &box);
+                    snprintf(text, 99, "%d", given(5));
+                    shown(text);
+                    return box.n != 7;
+                }
+            """,
+        },
+    )
+)
 # Built and loaded, not called: the machine is needed.
 DANGER = Module(
     "-g",
@@ -194,3 +239,9 @@ def test_result_of_a_system_call(modules: Modules) -> None:
 def test_functions_that_end_the_machine(modules: Modules) -> None:
     done = modules.run(DANGER)
     assert (done.out, done.err, done.status) == ("ready\n", "", 0)
+
+
+def test_variables_of_a_program(modules: Modules) -> None:
+    done = PROGRAM.run(modules)
+    assert done.out == done.err == "42 -3 1 7 aXcde\n106\n"
+    assert done.status == 0
