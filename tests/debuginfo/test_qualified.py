@@ -14,6 +14,7 @@ CALL = "_ZN6shapes3boxclEi"  # shapes::box::operator()(int)
 TO_BOOL = "_ZNK6shapes3boxcvbEv"  # shapes::box::operator bool() const
 LESS = "_ZN6shapes3boxltERKS0_"  # shapes::box::operator<(shapes::box const&)
 PUT = "_ZN2ns5storeIsLi3EE3putEs"  # ns::store<short, 3>::put(short)
+LOOK = "_ZN41_$LT$demo..Tree$u20$as$u20$demo..Look$GT$4look17h0123456789abcdefE"
 RUST = "_ZN4demo6parser5parse17h0123456789abcdefE"  # demo::parser::parse
 
 
@@ -45,6 +46,8 @@ RUST = "_ZN4demo6parser5parse17h0123456789abcdefE"  # demo::parser::parse
         (PUT, "put", "store<*>::put"),
         (RUST, "parse", "demo::parser::parse"),
         (RUST, "parse", "parser::parse"),
+        (LOOK, "look", "<demo::Tree as demo::Look>::look"),
+        (LOOK, "look", "<*>::look"),
         ("main", "main", "main"),
     ],
 )

@@ -49,7 +49,8 @@ def take_apart(text: str) -> Name:
     text = text.removeprefix("::")
     end = _end_of_name(text)
     parts = tuple(_plain(part) for part in _split(text[:end], "::"))
-    parts = (parts[0].rpartition(" ")[2] if not _is_conversion(parts[0]) else parts[0], *parts[1:])
+    if not _is_conversion(parts[0]):
+        parts = (_split(parts[0], " ")[-1], *parts[1:])  # templates have their results in front
     if end == len(text):
         return Name(parts, None, whole)
     inside = text[end + 1 : _closing(text, end)]
