@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # The general registers of x86-64 by DWARF number, and what their parts are called.
 _NAMES: Final = ("ax", "dx", "cx", "bx", "si", "di", "bp", "sp")
+_SIZES: Final = (1, 2, 4, 8)
 _OPERAND: Final = re.compile(
     r"""(?: (-?\d+) f? @ )?                          # size, negative when signed
         (?: \$ (?P<constant> -?\w+)
@@ -152,6 +153,8 @@ class MarkContext:
         if found is None:
             raise error(f"'$arg{index + 1}' is at '{text}', which is not understood", tok)
         size = int(found[1]) if found[1] else 8
+        if abs(size) not in _SIZES:
+            raise error(f"'$arg{index + 1}' has {abs(size)} bytes, which is no number", tok)
         constant, name = found["constant"], found["register"]
         if constant is not None:
             return number(_signed(self._constant(constant, tok)), tok)
