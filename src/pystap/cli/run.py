@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.artifact import Artifact
     from pystap.options import Options
     from pystap.output.consumer import OutputError
+    from pystap.session.attach import AttachError
     from pystap.session.cache import Entry
     from pystap.session.loader import Loaded
     from pystap.session.output import Output
@@ -52,8 +53,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
             complain(line)
         status = 1
     except AttachError as error:
-        probe = entry.artifact.probes[error.probe]
-        complain(f"ERROR: cannot attach probe {probe.point} ({probe.origin}): {error}")
+        _explain_attach_failure(error, entry.artifact)
         status = 1
     except OutputError as error:
         status = _output_failed(options, error)
@@ -62,6 +62,19 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     else:
         report.failed(5)
     return status
+
+
+def _explain_attach_failure(failure: AttachError, artifact: Artifact) -> None:
+    from errno import EMFILE
+
+    from pystap.session.errors import too_many_files
+
+    probe = artifact.probes[failure.probe]
+    if failure.error.errno == EMFILE:
+        for line in too_many_files(probe.point, artifact):
+            complain(line)
+        return
+    complain(f"ERROR: cannot attach probe {probe.point} ({probe.origin}): {failure}")
 
 
 def _run(options: Options, artifact: Artifact, report: PassReport) -> int:

@@ -68,6 +68,8 @@ def _position(positions: Sequence[Position], index: int) -> Position | None:
 def load_failure(failure: LoadError, artifact: Artifact, log_file: str) -> list[str]:
     """Lines that explain a refused map or program: whose fault, which probe, what to send."""
     error = failure.error
+    if error.errno == errno.EMFILE:
+        return too_many_files(failure.what, artifact)
     if failure.map is not None:
         return _no_map(failure.map, error)
     reason = _last_line(failure.log)
@@ -90,6 +92,23 @@ def load_failure(failure: LoadError, artifact: Artifact, log_file: str) -> list[
         lines.append("        This is a fault of pystap, not of the script. Please report it with")
         lines.append(f"        the script and the verifier's log in {log_file}")
     return lines
+
+
+def too_many_files(what: str, artifact: Artifact) -> list[str]:
+    """Lines for a limit of descriptors that could not be raised far enough."""
+    from resource import RLIMIT_NOFILE, getrlimit
+
+    needed = needed_files(artifact)
+    return [
+        f"ERROR: cannot load or attach {what}: too many open files.",
+        f"        The script's {len(artifact.probes)} probes take up to {needed} descriptors; the"
+        f" limit is {getrlimit(RLIMIT_NOFILE)[1]} (ulimit -Hn).",
+    ]
+
+
+def needed_files(artifact: Artifact) -> int:
+    """How many descriptors programs and attachments take at most: a probe an event and a link."""
+    return 2 * len(artifact.probes) + 2 * len(artifact.programs) + len(artifact.maps)
 
 
 def _no_map(spec: MapSpec, error: BpfError) -> list[str]:

@@ -7,6 +7,7 @@ import errno
 from pystap.kernel.links import attach_kprobe_multi, attach_perf_event
 from pystap.kernel.perf import open_kprobe
 from pystap.probes.attach import KernelFunction
+from pystap.session.attach import AttachError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def attach_kprobes(
             )
             attached.add(attach_perf_event(program.fd, event.fd, index), event)
         except OSError as error:
+            if error.errno == errno.EMFILE:  # the others would fare no better
+                raise AttachError(index, error) from error
             on_failure(index, error)
 
 

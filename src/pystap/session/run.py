@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pystap.session.target import Command
     from pystap.session.userobjects import UserObjects
 
+_MANY_PROBES = 100  # they may need more descriptors than are usual
 _IDLE_POLL_NS = 50_000_000  # how long output may wait when no handler announces it
 _REALTIME_REFRESH_NS = 10_000_000_000
 _QUIESCE_SECONDS = 0.2  # for handlers still running on other CPUs when probes are detached
@@ -128,6 +129,11 @@ class Session:
     def _prepare(self) -> None:
         """Load everything, attach all but the handlers the session runs itself."""
         begun = time.monotonic_ns()
+        if len(self.artifact.probes) > _MANY_PROBES:
+            from pystap.kernel.limits import allow_files
+            from pystap.session.errors import needed_files
+
+            allow_files(needed_files(self.artifact))
         slow: list[tuple[Timer, int]] = []
         files: list[tuple[ProcFile, int]] = []
         for index, spec in enumerate(self.artifact.programs):
