@@ -95,6 +95,7 @@ def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, obj
 def _build(kernel: kernels.Kernel, runs: list[list[str]], work: Path) -> int:
     """In a fork: each script by itself, then the modules."""
     from pystap.backend.kmod.source import print_scripts
+    from pystap.backend.kmod.trees import BuildError
     from pystap.probes.attach import SessionEvent
 
     groups: dict[str, list[tuple[int, Any]]] = {}
@@ -113,7 +114,11 @@ def _build(kernel: kernels.Kernel, runs: list[list[str]], work: Path) -> int:
         sources[name] = source
         for place, (number, _) in enumerate(members):
             made[number] |= {"module": name, "number": place}
-    _build_all(kernel, sources, work)
+    try:
+        _build_all(kernel, sources, work)
+    except BuildError as error:
+        print("\n".join(error.lines), file=sys.stderr)
+        return 1
     for number, answer in enumerate(made):
         (work / f"{number}.json").write_text(json.dumps(answer))
     return 0

@@ -8,7 +8,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pystap.ir.probe import Probe
+    from pystap.typing import Protocol
+
+    class Named(Protocol):
+        """A probe as the report names it: its point, its place, the points it comes from."""
+
+        @property
+        def point(self) -> str: ...
+        @property
+        def origin(self) -> str: ...
+        @property
+        def derivation(self) -> Sequence[str]: ...
 
 
 class Times(NamedTuple):
@@ -71,7 +81,7 @@ def merge(parts: Iterable[Times]) -> Times:
 
 
 def hit_report(
-    probes: Sequence[Probe],
+    probes: Sequence[Named],
     times: Sequence[Times],
     unit: str,
     start: Times | None,

@@ -11,10 +11,11 @@ from pystap.staprun.control import FAILED, RUNNING, Control
 from pystap.staprun.loading import load, unload
 from pystap.staprun.outputs import Merged, PerCpu
 from pystap.staprun.reader import Reader
+from pystap.staprun.report import print_report
 from pystap.staprun.request import Request
 from pystap.staprun.signals import RunSignals
 from pystap.staprun.watcher import Watcher
-from pystap.typing import TYPE_CHECKING
+from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.session.target import Command
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pystap.staprun.daemon import Background
     from pystap.staprun.modulefile import ModuleFile
     from pystap.staprun.records import Record
+
+_STDOUT: Final = 1
 
 
 class ProbeError(Exception):
@@ -93,7 +96,7 @@ class Session:
                 control.tell("detach")
                 self._say_goodbye()
                 return 0
-            return self._sum_up(control.status())
+            return self._sum_up(control)
         finally:
             control.close()
             if not detached:
@@ -208,7 +211,8 @@ class Session:
         )
         complain(words.encode())
 
-    def _sum_up(self, status: Status) -> int:
+    def _sum_up(self, control: Control) -> int:
+        status = control.status()
         for pid in self._children:
             os.waitpid(pid, 0)
         if self._command is not None:
@@ -216,7 +220,8 @@ class Session:
             complaint = self._command.complaint()
             if complaint:
                 self._complain(f"WARNING: {complaint}".encode())
-        for line in summary(status):
+        skips = print_report(control.directory, _STDOUT, status.missed)
+        for line in [*summary(status), *skips]:
             self._complain(line.encode())
         return int(status.phase == FAILED)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from pystap.backend.kmod import calls, embedded, patterns, syscalls
+import re
+
+from pystap.backend.kmod import calls, embedded, patterns, report, syscalls
 from pystap.backend.kmod.attach import attachments
 from pystap.backend.kmod.expressions import long_of
 from pystap.backend.kmod.parameters import parameters
-from pystap.backend.kmod.statements import statements
+from pystap.backend.kmod.statements import held, statements
 from pystap.backend.kmod.storage import declare_globals
 from pystap.backend.kmod.unit import Unit
 from pystap.backend.kmod.writer import Writer, quoted
 from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
 from pystap.ir.types import LocalVar, Ty
-from pystap.ir.walk import walk_body
+from pystap.ir.walk import walk, walk_body
 from pystap.probes.attach import SessionEvent, Uprobe, is_return, kind_of
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pystap.ir.probe import Probe
 
 _MOST_ACTIONS: Final = 1 << 62
+_MOST_TRIES: Final = 1 << 30
+_OWN: Final = re.compile(r"\b[cl]\b")
 
 
 def print_c(module: Module, surroundings: str = "module.h") -> str:
@@ -81,10 +85,15 @@ def _defines(units: Sequence[Unit]) -> list[str]:
         "MAXNESTING": limits.maxnesting,
         "MAXERRORS": limits.maxerrors,
         "MAXSKIPPED": limits.maxskipped,
-        "MAXTRYLOCK": limits.maxtrylock,
+        "MAXTRYLOCK": limits.maxtrylock if limits.time_limits else _MOST_TRIES,
         "STP_MAXMEMORY": limits.maxmemory,
         "TRYLOCKDELAY": limits.trylockdelay,
         "SUPPRESS_HANDLER_ERRORS": int(limits.suppress_handler_errors),
+        "INTERRUPTIBLE": int(limits.interruptible),
+        "STP_OVERLOAD_INTERVAL": f"{limits.overload_interval}ull",
+        "STP_OVERLOAD_THRESHOLD": f"{limits.overload_threshold}ull",
+        "STAP_TIMING": report.TIMINGS.index(limits.timing),
+        "STAP_FORCE_TTY": int(limits.force_tty),
         "STAP_BULK": int(limits.bulk),
         "STAP_MEGABYTES": limits.buffer_megabytes,
         "HIST_WIDTH": limits.hist_width,
@@ -168,10 +177,19 @@ def _handler(unit: Unit, handler: Handler) -> list[str]:
 
 
 def _condition(unit: Unit, index: int, expr: ops.Expr) -> list[str]:
+    """The function of a condition; one that needs no context has the probe's time only."""
     name = f"{unit.prefix}condition{index}"
     w = Writer(unit, name)
     w.line("s64 result = 0;")
-    w.line(f"result = {long_of(w, expr)};")
+    locks = unit.module.condition_locks[index] if unit.module.condition_locks else []
+    reads = [node.var for node in walk(expr) if isinstance(node, ops.GlobalGet)]
+    if locks and not (reads == [locks[0][0]] and len(locks) == 1 and reads[0].value is Ty.LONG):
+        with held(w, locks):
+            w.line(f"result = {long_of(w, expr)};")
+    else:  # one number is read at once
+        w.line(f"result = {long_of(w, expr)};")
+    if not any(_OWN.search(line) for line in w.lines):
+        unit.quick_conditions.add(index)
     head = f"static s64 {name}(struct stap_context *c)"
     return _framed(w, head, name, ["\treturn result;"])
 
@@ -229,6 +247,7 @@ def _probe(unit: Unit, probe: Probe) -> str:
         quoted(probe.point), quoted(probe.name), quoted(probe.function()),
         quoted(kind_of(probe.attach)), "true" if is_return(probe.attach) else "false",
         f"{unit.prefix}handler{probe.handler}", condition,
+        "true" if probe.condition in unit.quick_conditions else "false",
     ]  # fmt: skip
     return f"\t{{ {', '.join(words)} }},"
 
@@ -251,8 +270,9 @@ def _session(unit: Unit, attached: bool) -> list[str]:
         f"\t.places = {name}places,", f"\t.sleepers = {_sleepers(module)},",
     ]  # fmt: skip
     return [
-        *lines, f"static const struct stap_script {name}the_script = {{",
-        f"\t.probes = {name}probes,", f"\t.positions = {name}positions,",
+        *lines, *report.declare(unit), f"static const struct stap_script {name}the_script = {{",
+        f"\t.probes = {name}probes,", f"\t.probe_count = {len(module.probes)},",
+        *report.members(unit), f"\t.positions = {name}positions,",
         f"\t.session_probes = {{ {', '.join(lists)} }},",
         f"\t.arena_size = {_arena_size(unit)},", f"\t.order_size = {_order_size(module)},",
         f"\t.create = {name}storage_create,", f"\t.destroy = {name}storage_destroy,",

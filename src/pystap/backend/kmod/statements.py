@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pystap.backend.kmod import aggregates, keys, loops, printing
 from pystap.backend.kmod.expressions import long_of, text_into, text_of, values_of
 from pystap.backend.kmod.writer import Place, Writer, number
 from pystap.ir import ops
-from pystap.ir.types import Ty
+from pystap.ir.types import Global, Ty
 from pystap.ir.walk import walk
 from pystap.typing import Any, Final
 
@@ -164,9 +165,16 @@ def _try(w: Writer, stmt: ops.Try) -> None:
 
 
 def _locked(w: Writer, stmt: ops.Locked) -> None:
+    with held(w, stmt.locks):
+        statements(w, stmt.body)
+
+
+@contextmanager
+def held(w: Writer, locks: Sequence[tuple[Global, ops.LockMode]]) -> Iterator[None]:
+    """Emit what happens with locks taken, in this order."""
     failed, done = w.label("unlock"), w.label("unlocked")
-    takes = [f"stap_lock_take({w.unit.lock_name(g)}, {_LOCKS[mode]})" for g, mode in stmt.locks]
-    drops = [f"stap_lock_drop({w.unit.lock_name(g)}, {_LOCKS[mode]});" for g, mode in stmt.locks]
+    takes = [f"stap_lock_take({w.unit.lock_name(g)}, {_LOCKS[mode]})" for g, mode in locks]
+    drops = [f"stap_lock_drop({w.unit.lock_name(g)}, {_LOCKS[mode]});" for g, mode in locks]
     for index, take in enumerate(takes):
         with w.block(f"if (unlikely(!{take}))"):
             for drop in drops[:index]:
@@ -176,7 +184,7 @@ def _locked(w: Writer, stmt: ops.Locked) -> None:
     undo = " ".join(drops)
     w.places.append(Place("lock", undo=undo, fault=failed))
     with w.block(""):
-        statements(w, stmt.body)
+        yield
     w.places.pop()
     w.line(undo)
     if failed in w.labels_used:

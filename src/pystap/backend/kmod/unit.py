@@ -21,6 +21,7 @@ class Unit:
         self.sizes = Sizes(module)
         self.declarations: list[str] = []
         self.frames: list[str] = []  # structures of the variables of functions and handlers
+        self.quick_conditions: set[int] = set()  # those that need no context
         self._functions = {id(f): index for index, f in enumerate(module.functions)}
         self._tables: set[str] = set()
 

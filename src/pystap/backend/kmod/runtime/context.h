@@ -39,6 +39,9 @@ struct stap_context {
 	s64 actions;
 	const struct stap_event *event;
 
+	u64 watched_since, watched_spent; /* of this CPU's handlers */
+	u64 load_spent, load_interval; /* when that was too much */
+
 	int position; /* of the fault */
 	int fault_depth;
 	int depth; /* of calls */

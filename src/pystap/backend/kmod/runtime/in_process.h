@@ -70,6 +70,8 @@ static s64 stap_here_uid(void) { return getuid(); }
 static s64 stap_here_gid(void) { return getgid(); }
 static s64 stap_here_address(struct stap_context *c) { return (s64)&stap_the_context; }
 static void stap_here_name(char *to) { stap_copy_string(to, "process", 16); }
+static s64 stap_clock_monotonic(void) { return 0; }
+static s64 stap_clock_cycles(void) { return 0; }
 static s64 stap_clock_real(void) { return ktime_get_real_ns(); }
 static s64 stap_random_bits(void) { return random() & 0xffffffff; }
 

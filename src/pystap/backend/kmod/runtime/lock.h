@@ -11,7 +11,7 @@
 
 struct stap_lock {
 	atomic64_t word;
-	atomic64_t failures;
+	atomic64_t failures, contended;
 } __aligned(64);
 
 static bool stap_lock_take(struct stap_lock *l, s64 kind)
@@ -26,6 +26,8 @@ static bool stap_lock_take(struct stap_lock *l, s64 kind)
 		while (!(now & others))
 			if (atomic64_try_cmpxchg(&l->word, &now, now + kind))
 				return true;
+		if (STAP_TIMING && !tries)
+			atomic64_add(1, &l->contended);
 		udelay(TRYLOCKDELAY);
 	}
 	atomic64_add(1, &l->failures);

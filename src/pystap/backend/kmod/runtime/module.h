@@ -5,6 +5,7 @@
 #include "transport.h"
 #include "kernel_functions.h"
 #include "kernel_arguments.h"
+#include "report.h"
 
 static struct stap_context *stap_contexts[NR_CPUS];
 static struct stap_context **stap_sleepers; /* contexts that may wait for memory */
@@ -106,7 +107,9 @@ static int stap_session_start(void)
 	preempt_enable();
 	if (atomic_read(&stap_session_phase) == STAP_STARTING) {
 		stap_probes_started = true;
+		stap_start_time = stap_clock();
 		error = stap_script->start();
+		stap_start_time = stap_clock() - stap_start_time;
 		if (error)
 			stap_session_exit();
 		else
@@ -212,6 +215,7 @@ static void stap_module_undo(void)
 {
 	stap_probes_stop();
 	stap_transport_destroy();
+	stap_hits_destroy();
 	stap_script->destroy();
 	stap_contexts_destroy();
 	vfree(stap_process_states);
@@ -230,6 +234,8 @@ static int __init stap_module_begin(void)
 		error = stap_transport_create(name, stap_megabytes);
 	if (!error && !proc_create("control", 0600, stap_proc_directory, &stap_control_operations))
 		error = -ENOMEM;
+	if (!error)
+		error = stap_report_create();
 	if (error)
 		stap_module_undo();
 	return error == -ENOMEM ? stap_memory_error : error;

@@ -5,6 +5,7 @@
 #include "lock.h"
 #include "order.h"
 #include "regex.h"
+#include "timing.h"
 
 enum stap_phase { STAP_STARTING, STAP_RUNNING, STAP_STOPPING, STAP_FAILED };
 
@@ -16,12 +17,18 @@ struct stap_probe {
 	bool is_return;
 	void (*handler)(struct stap_context *c);
 	s64 (*condition)(struct stap_context *c); /* NULL: always */
+	bool quick; /* the condition needs no context */
 };
 
 enum stap_session_event { STAP_INIT, STAP_BEGIN, STAP_END, STAP_ERROR };
 
 struct stap_script {
 	const struct stap_probe *probes;
+	u32 probe_count;
+	const char *const *labels; /* of probes, for the report */
+	const char *const *lock_names;
+	const struct stap_lock *locks;
+	u32 lock_count;
 	const char *const *positions;
 	struct {
 		const u16 *indexes;
@@ -44,6 +51,7 @@ static atomic_t stap_session_phase = ATOMIC_INIT(STAP_STARTING);
 static atomic_t stap_session_errors = ATOMIC_INIT(0); /* that count against MAXERRORS */
 static atomic_t stap_session_suppressed = ATOMIC_INIT(0);
 static atomic_t stap_session_skipped = ATOMIC_INIT(0);
+static atomic_t stap_session_reentrant = ATOMIC_INIT(0); /* of these */
 
 /* What becomes of the packet. */
 static s64 __maybe_unused stap_set_verdict(struct stap_context *c, s64 verdict)
@@ -124,30 +132,77 @@ static void stap_report_fault(struct stap_context *c)
 		stap_session_fail();
 }
 
-static void stap_count_skip(void)
+/* A hit is skipped, for want of a context (the CPU is in a handler already) or of a lock. */
+static void stap_count_skip(bool reentrant)
 {
 	static const char text[] =
 		"Skipped too many probes, check MAXSKIPPED or try again with stap -t for more "
 		"details.";
+	static atomic_t against_limit = ATOMIC_INIT(0);
 
-	if (atomic_inc_return(&stap_session_skipped) == MAXSKIPPED + 1) {
+	atomic_inc(&stap_session_skipped);
+	if (reentrant)
+		atomic_inc(&stap_session_reentrant);
+	if (SUPPRESS_HANDLER_ERRORS || (reentrant && INTERRUPTIBLE))
+		return;
+	if (atomic_inc_return(&against_limit) == MAXSKIPPED + 1) {
 		stap_transport_message(STAP_MESSAGE_ERROR, text, sizeof(text) - 1, false);
 		stap_session_fail();
 	}
 }
 
+/* The handlers of a CPU take too much of its time: the session ends. */
+static void stap_report_overload(struct stap_context *c)
+{
+	struct stap_sink s = stap_sink_of(c->report, STAP_REPORT_SIZE);
+
+	if (atomic_cmpxchg(&stap_session_phase, STAP_RUNNING, STAP_FAILED) != STAP_RUNNING)
+		return;
+	stap_put_text(&s, "probe overhead (");
+	stap_put_long(&s, c->load_spent);
+	stap_put_text(&s, " cycles) exceeded threshold (");
+	stap_put_long(&s, STP_OVERLOAD_THRESHOLD);
+	stap_put_text(&s, " cycles) in last ");
+	stap_put_long(&s, c->load_interval);
+	stap_put_text(&s, " cycles");
+	stap_transport_message(STAP_MESSAGE_ERROR, c->report, s.at - c->report, false);
+	atomic_inc(&stap_session_errors);
+}
+
+/* The times of a run, for the report and against overload. */
+static void stap_run_timed(struct stap_context *c, int index, u64 start, u64 cycles, bool ran)
+{
+	if (STAP_TIMING && ran)
+		stap_hits_add(&stap_hits[stap_this_cpu() * stap_script->probe_count + index],
+			      stap_clock() - start);
+	if (STP_OVERLOAD_INTERVAL && atomic_read(&stap_session_phase) == STAP_RUNNING &&
+	    stap_overloads(c, cycles, stap_clock_cycles()))
+		stap_report_overload(c);
+}
+
 /* One hit of a probe. */
 static void stap_probe_run(int index, const struct stap_event *event)
 {
-	struct stap_context *c = event->may_fault ? stap_context_sleeper() : NULL;
-	bool sleeps = c, slept;
+	const struct stap_probe *probe = &stap_script->probes[index];
+	bool sleeps, slept, ran = false;
+	struct stap_context *c = NULL;
+	u64 start = 0, cycles = 0;
 
+	if (probe->quick && !probe->condition(NULL))
+		return;
+	if (event->may_fault)
+		c = stap_context_sleeper();
+	sleeps = c;
 	if (!c)
 		c = stap_context_here();
 	if (!sleeps && atomic_cmpxchg(&c->busy, 0, 1)) {
-		stap_count_skip();
+		stap_count_skip(true);
 		return;
 	}
+	if (STAP_TIMING)
+		start = stap_clock();
+	if (STP_OVERLOAD_INTERVAL)
+		cycles = stap_clock_cycles();
 	c->probe = index;
 	c->event = event;
 	c->ending = STAP_RUNNING_ON;
@@ -159,15 +214,20 @@ static void stap_probe_run(int index, const struct stap_event *event)
 	c->match.state = 0;
 	c->stack_count = -1;
 	slept = stap_may_wait(sleeps);
-	if (!stap_script->probes[index].condition || stap_script->probes[index].condition(c))
-		stap_script->probes[index].handler(c);
+	if (probe->quick || !probe->condition || probe->condition(c)) {
+		ran = true;
+		if (STAP_TIMING != 3)
+			probe->handler(c);
+	}
 	if (c->out.at != c->output || c->more)
 		stap_output_flush(c, false);
 	if (c->ending == STAP_FAULT)
 		stap_report_fault(c);
 	else if (c->ending == STAP_SKIPPED)
-		stap_count_skip();
+		stap_count_skip(false);
 	stap_may_wait(slept);
+	if (STAP_TIMED && !sleeps)
+		stap_run_timed(c, index, start, cycles, ran && c->ending != STAP_SKIPPED);
 	atomic_set(&c->busy, 0);
 }
 
