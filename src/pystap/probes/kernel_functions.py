@@ -6,6 +6,7 @@ What these do not tell is asked of debug information, where there is some
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -72,6 +73,10 @@ def function_matches(
             return _address_in_source(asked, asked.wanted, table, env)
         return [_at_address(asked, asked.wanted, table, env)]
     name = str(asked.wanted)
+    if asked.module and not has_wildcard(asked.module) and asked.module not in table.modules():
+        functions = _of_absent(asked, name, env)
+        if functions:
+            return [_match(asked, f, Prototypes(env), later=True) for f in functions]
     symbols = table.matching(name, asked.module)
     described = _described(asked, name, symbols, env)
     functions = _by_name(asked, name, table, symbols, bool(described))
@@ -201,11 +206,33 @@ def _near(asked: _Asked, name: str, table: FunctionTable) -> str:
     return "the compiler may have inlined it everywhere: only debug information could tell"
 
 
+def _of_absent(asked: _Asked, pattern: str, env: ProbeEnv) -> list[KernelFunction]:
+    """Functions of a module that is not loaded, by its file; its types are remembered."""
+    from pystap.debuginfo.btf import BtfMissing
+    from pystap.debuginfo.modulefile import module_file
+
+    if asked.exported or env.has_feature is None or not env.has_feature("kprobe"):
+        return []
+    file = module_file(asked.module)
+    if file is None:
+        return []
+    names = [n for n in file.functions() if fnmatchcase(n, pattern) and not n.startswith("__pfx_")]
+    types = file.types()
+    file.close()
+    if names and types:
+        memory = os.memfd_create(asked.module, os.MFD_CLOEXEC)
+        os.write(memory, types)
+        with contextlib.suppress(BtfMissing):  # then its functions have no variables
+            env.btf().add_module(asked.module, f"/proc/self/fd/{memory}")
+        os.close(memory)
+    return [KernelFunction(name, asked.module) for name in names]
+
+
 def _no_module(asked: _Asked, table: FunctionTable) -> Exception:
     from pystap.diag.suggest import suggest
 
     near = suggest(asked.module, table.modules())
-    hint = "only modules that are loaded can be probed"
+    hint = "only modules that are loaded or installed can be probed"
     if near:
         hint = f"did you mean {' or '.join(near)}? {hint}"
     elif os.path.isdir(f"/sys/module/{asked.module}"):
@@ -213,17 +240,21 @@ def _no_module(asked: _Asked, table: FunctionTable) -> Exception:
     return bad_point(f"module '{asked.module}' is not loaded", asked.tok, hint)
 
 
-def _match(asked: _Asked, function: KernelFunction, prototypes: Prototypes) -> Match:
+def _match(
+    asked: _Asked, function: KernelFunction, prototypes: Prototypes, later: bool = False
+) -> Match:
     prototype, missing, debug = None, "kprobe points have no variables", None
     if asked.names[0] != "kprobe":
         prototype, missing = prototypes.of(function)
         debug = context_at(function, 0, asked.is_return, prototypes.env)
-    place = _place(asked, function, prototype.words if prototype else -1)
+    place = _place(asked, function, prototype.words if prototype else -1, later)
     context = FunctionContext(prototype, asked.is_return, missing, debug, function.module)
     return Match([place], context)
 
 
-def _place(asked: _Asked, function: KernelFunction, words: int) -> tuple[str, attach.Attach]:
+def _place(
+    asked: _Asked, function: KernelFunction, words: int, later: bool = False
+) -> tuple[str, attach.Attach]:
     args = list(asked.args)
     args[asked.at] = function.name
     if "module" in asked.names:
@@ -235,6 +266,7 @@ def _place(asked: _Asked, function: KernelFunction, words: int) -> tuple[str, at
         instance=function.instance,
         words=words,
         maxactive=asked.maxactive,
+        later=later,
     )
     return point_text(asked.names, args), where
 
@@ -438,7 +470,8 @@ class Prototypes:
             return None, f"there are {function.copies} functions of that name, BTF tells one"
         btf = self._btf(function.module)
         if btf is None:
-            return None, f"module {function.module} has no BTF"
+            whose = f"module {function.module}" if function.module else "the kernel"
+            return None, f"{whose} has no BTF"
         type_id = btf.find(function.name, KIND_FUNC)
         if type_id is None or type_id < btf.first_id:  # one of the kernel is none of a module
             return None, f"BTF does not describe '{function.name}'"
@@ -455,10 +488,8 @@ class Prototypes:
     def _btf(self, module: str) -> Btf | None:
         from pystap.debuginfo.btf import BtfMissing
 
-        btf = self.env.btf()
-        if not module:
-            return btf
         try:
-            return btf.module(module)
+            btf = self.env.btf()
+            return btf.module(module) if module else btf
         except BtfMissing:
             return None

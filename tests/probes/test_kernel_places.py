@@ -1,0 +1,273 @@
+"""Places in the source of the kernel and of modules, and what is seen there, by debug information
+compiled for these tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from probes.madeup import MODULE, VMLINUX, MadeUp, line
+from probes.points import parse_point, parse_var, token
+from pystap.debuginfo.kernelimage import section_file
+from pystap.diag.diagnostic import DiagnosticError
+from pystap.lang import ast
+from pystap.probes import kernel_addresses
+from pystap.probes.attach import KernelFunction
+from pystap.probes.base import Match, ProbeEnv
+from pystap.probes.core import CoreContext
+from pystap.probes.kernel import FAMILY
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
+    return MadeUp(tmp_path_factory.mktemp("made") / "up")
+
+
+@pytest.fixture
+def env(kernel: MadeUp, monkeypatch: pytest.MonkeyPatch) -> ProbeEnv:
+    monkeypatch.setattr(kernel_addresses, "KALLSYMS", str(kernel.home / "kallsyms"))
+    monkeypatch.setenv("SYSTEMTAP_DEBUGINFO_PATH", "/nonexistent")
+    monkeypatch.delenv("DEBUGINFOD_URLS", raising=False)
+    return kernel.env()
+
+
+def resolve(text: str, env: ProbeEnv) -> list[Match]:
+    found = FAMILY.resolve(parse_point(text), env)
+    return [part for match in found for part in (match.parts() if match.parts else [match])]
+
+
+def shown(text: str, env: ProbeEnv) -> list[str]:
+    """Each place: what is asked for there, the symbol, and whether it is inside of a function."""
+    lines = []
+    for match in resolve(text, env):
+        for point, where in match.points:
+            assert isinstance(where, KernelFunction)
+            asked = re.findall(r'"([^"]*)"', point)
+            short = " ".join(re.sub(r"/\S*/(?=\w+\.c)", "", one) for one in asked)
+            number = f"#{where.instance}" if where.instance >= 0 else ""
+            inside = "+" if where.offset else ""
+            returns = " return" if where.is_return else ""
+            owner = f"{where.module}:" if where.module else ""
+            lines.append(f"{short} -> {owner}{where.symbol}{number}{inside}{returns}")
+    return sorted(lines)
+
+
+def test_functions_of_a_file(env: ProbeEnv) -> None:
+    """Those that may not be probed are left out; inlined ones are where they were inlined."""
+    found = shown('kernel.function("*@work.c")', env)
+    names = [text.partition("@")[0] for text in found]
+    assert names == ["_start", "doubled", "doubled", "twin", "work"]
+    assert [text.rpartition(" ")[2].rstrip("+") for text in found] == [
+        "_start", "_start", "work", "twin#0", "work",
+    ]  # fmt: skip
+    calls = shown('kernel.function("*@work.c").call', env)
+    assert [text.partition("@")[0] for text in calls] == ["_start", "twin", "work"]
+    returns = shown('kernel.function("*@work.c").return', env)
+    assert returns == [f"{text} return" for text in calls]
+    inlined = shown('kernel.function("*@work.c").inline', env)
+    assert [text.partition("@")[0] for text in inlined] == ["doubled", "doubled"]
+
+
+def test_functions_of_one_name(env: ProbeEnv) -> None:
+    """They are told apart by file; a name alone means all, each with its variables."""
+    [first] = shown('kernel.function("twin@work.c")', env)
+    [second] = shown('kernel.function("twin@sub/other.c")', env)
+    assert first.endswith("-> twin#0")
+    assert second.endswith("-> twin#1")
+    assert shown('kernel.function("twin")', env) == ["twin -> twin#0", "twin -> twin#1"]
+    for match in resolve('kernel.function("twin")', env):
+        assert match.context.variables() == [("$n", "int")]
+
+
+def test_a_name_means_where_it_was_inlined_too(env: ProbeEnv) -> None:
+    found = shown('kernel.function("doubled")', env)
+    assert [text.rpartition(" ")[2].rstrip("+") for text in found] == ["_start", "work"]
+    with pytest.raises(DiagnosticError, match="no function 'doubled'"):
+        resolve('kernel.function("doubled").call', env)
+
+
+@pytest.mark.parametrize("lines", ["total", "sink", "out"])
+def test_statement(lines: str, env: ProbeEnv) -> None:
+    number = line(VMLINUX, lines)
+    [found] = shown(f'kernel.statement("work@work.c:{number}")', env)
+    assert found == f"work@work.c:{number} -> work+"
+    [found] = shown(f'kernel.statement("*@work.c:{number}")', env)
+    assert found == f"work@work.c:{number} -> work+"
+    start = line(VMLINUX, "work")
+    [found] = shown(f'kernel.statement("work@work.c+{number - start}")', env)
+    assert found == f"work@work.c:{number} -> work+"
+
+
+def test_several_statements(env: ProbeEnv) -> None:
+    total, sink = line(VMLINUX, "total"), line(VMLINUX, "sink")
+    both = [f"work@work.c:{n} -> work+" for n in (total, sink)]
+    assert shown(f'kernel.statement("*@work.c:{total}-{sink}")', env) == sorted(both)
+    assert shown(f'kernel.statement("*@work.c:{total},{sink}")', env) == sorted(both)
+    every = shown('kernel.statement("work@work.c:*")', env)
+    assert set(both) < set(every)
+
+
+def test_nearest_statement(env: ProbeEnv) -> None:
+    nothing = line(VMLINUX, "total") - 1  # an empty line
+    with pytest.raises(DiagnosticError, match=rf"no line records for work\.c:{nothing} .*try"):
+        resolve(f'kernel.statement("work@work.c:{nothing}")', env)
+    [found] = shown(f'kernel.statement("work@work.c:{nothing}").nearest', env)
+    assert found == f"work@work.c:{nothing + 1} -> work+"
+
+
+def test_by_address(kernel: MadeUp, env: ProbeEnv) -> None:
+    """Addresses are those of the kernel that runs."""
+    [start] = kernel.addresses["work"]
+    [match] = resolve(f"kernel.statement({start})", env)
+    assert match.points[0][0] == f"kernel.statement({start:#x})"
+    assert [name for name, _ in match.context.variables()] == ["$node", "$n", "$colour"]
+    [match] = resolve(f"kernel.statement({start + 1}).nearest", env)
+    assert match.points[0][1] == KernelFunction("work")
+    [match] = resolve(f"kernel.function({start + 3})", env)
+    assert match.points[0][1] == KernelFunction("work")
+    with pytest.raises(DiagnosticError, match="no function of the kernel at address 0x1"):
+        resolve("kernel.statement(0x1).nearest", env)
+
+
+def test_labels_and_calls(env: ProbeEnv) -> None:
+    [label] = shown('kernel.function("work").label("o*")', env)
+    assert label.endswith(" out -> work+")
+    calls = shown('kernel.function("work").callee("*")', env)
+    assert [text.rpartition("> ")[2].rstrip("+") for text in calls] == ["work", "twin#0"]
+    [entry] = shown('kernel.function("work").callee("twin").call', env)
+    [back] = shown('kernel.function("work").callee("twin").return', env)
+    assert back == f"{entry} return"
+    [other] = shown('kernel.function("other").callee("twin")', env)
+    assert other.endswith("-> twin#1")
+    two = shown('kernel.function("_start").callees(2)', env)
+    assert sum("-> twin#0" in text for text in two) == 1
+
+
+def test_module(kernel: MadeUp, env: ProbeEnv) -> None:
+    """By the path of its file, then by name; what was thrown away after the start is not there."""
+    flags = line(MODULE, "flags")
+    for module in (kernel.module, "extra", "ex*"):
+        found = shown(f'module("{module}").function("*@extra.c")', env)
+        assert [text.rpartition(" ")[2] for text in found] == ["extra:extra_open"]
+        [found] = shown(f'module("{module}").statement("*@extra.c:{flags}")', env)
+        assert found == f"extra extra_open@extra.c:{flags} -> extra:extra_open"
+    with pytest.raises(DiagnosticError, match="module 'another' is not loaded"):
+        resolve('module("another").function("*@extra.c")', env)
+
+
+# --- variables ----------------------------------------------------------------------------------
+
+
+def compute(node: ast.Expr, ip: int) -> int:
+    """An address as it comes out at run time."""
+    if isinstance(node, ast.Number):
+        return node.value
+    if isinstance(node, CoreContext):
+        assert node.kind == "ip"
+        return ip
+    if isinstance(node, ast.Unary):
+        return compute(node.operand, ip)
+    assert isinstance(node, ast.Binary)
+    left, right = compute(node.left, ip), compute(node.right, ip)
+    return left + right if node.op == "+" else left - right
+
+
+def address(match: Match, text: str, ip: int) -> int:
+    var = parse_var(text)
+    var.address_of = True
+    return compute(match.context.resolve(var), ip) & ((1 << 64) - 1)
+
+
+def test_globals_are_where_the_kernel_was_put(kernel: MadeUp, env: ProbeEnv) -> None:
+    at = kernel.addresses
+    [match] = resolve('kernel.function("work@work.c")', env)
+    assert address(match, "$total", at["work"][0]) == at["total"][0]
+    assert address(match, "$later", at["work"][0]) == at["later"][0]
+    assert address(match, "$counter", at["work"][0]) == at["counter"][0]
+    assert address(match, "$table[2]->next", at["work"][0]) == at["table"][0] + 2 * 24 + 8
+    inside = f'kernel.statement("work@work.c:{line(VMLINUX, "out")}")'
+    [match] = resolve(inside, env)
+    where = match.points[0][1]
+    assert isinstance(where, KernelFunction)
+    assert address(match, "$total", at["work"][0] + where.offset) == at["total"][0]
+    [match] = resolve('kernel.function("other@other.c")', env)
+    assert address(match, "$counter", at["other"][0]) == at["counter"][1]
+
+
+def test_data_of_modules_lie_anywhere(kernel: MadeUp, env: ProbeEnv) -> None:
+    at = kernel.addresses
+    [match] = resolve(f'module("{kernel.module}").function("extra_open@extra.c")', env)
+    assert address(match, "$counter", at["extra_open"][0]) == at["counter"][2]
+    assert address(match, "$zeros[1]", at["extra_open"][0]) == at["zeros"][0] + 4
+    assert env.debug is not None
+    assert "/proc/sys/kernel/random/boot_id" in env.debug.files
+    assert section_file("extra", ".data") == "/sys/module/extra/sections/.data"
+
+
+def test_var_by_unit(kernel: MadeUp, env: ProbeEnv) -> None:
+    from pystap.probes.kernel_vars import expand_var
+
+    at = kernel.addresses
+    for unit, number in (("work.c", 0), ("sub/other.c", 1)):
+        node = ast.AtVar(tok=token("@var"), target=f"counter@{unit}", module="kernel")
+        node.components, node.address_of = [], True
+        assert compute(expand_var(node, env), 0) & ((1 << 64) - 1) == at["counter"][number]
+    node = ast.AtVar(tok=token("@var"), target="nix", module=None)
+    with pytest.raises(DiagnosticError, match="unable to find global variable 'nix'"):
+        expand_var(node, env)
+
+
+def test_what_is_gone_is_refused_with_the_reason(env: ProbeEnv) -> None:
+    [match] = resolve(f'kernel.statement("work@work.c:{line(VMLINUX, "out")}")', env)
+    names = [name for name, _ in match.context.variables()]
+    assert "$node" not in names
+    with pytest.raises(DiagnosticError, match=r"'\$node' not accessible at this address \(pc: 0x"):
+        match.context.resolve(parse_var("$node"))
+    for name in names:
+        match.context.resolve(parse_var(name))
+
+
+def test_enumerators(env: ProbeEnv) -> None:
+    [match] = resolve('kernel.function("work@work.c")', env)
+    found = match.context.resolve(parse_var("$GREEN"))
+    assert isinstance(found, ast.Number)
+    assert found.value == 5
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ('kernel.function("quiet@work.c")', "no match for 'quiet@work.c'"),
+        ('kernel.function("work@sub/other.c")', "no match for 'work@sub/other.c'"),
+        ('kernel.function("nix@work.c")', "no match for 'nix@work.c'"),
+        ('kernel.function("work").label("nix")', "no match for 'work'"),
+        ('kernel.function("work").callee("other")', "no match for 'work'"),
+        ('kernel.statement("work@work.c:x")', "malformed source pattern"),
+        ('kernel.statement("work@work.c:7-3")', "malformed source pattern"),
+        ("kernel.statement(0x1).absolute", "absolute statement probe in unprivileged script"),
+        ('kernel.function("")', "a function or module with an empty name"),
+    ],
+)
+def test_refused(point: str, message: str, env: ProbeEnv) -> None:
+    with pytest.raises(DiagnosticError, match=re.escape(message)):
+        resolve(point, env)
+
+
+def test_elsewhere(env: ProbeEnv) -> None:
+    with pytest.raises(DiagnosticError) as caught:
+        resolve('kernel.function("work@sub/other.c")', env)
+    assert re.search(r"'work' is in \S*work\.c$", caught.value.diagnostic.hint or "")
+
+
+def test_without_debug_information(env: ProbeEnv, tmp_path: Path) -> None:
+    env.release = f"{tmp_path}/"
+    with pytest.raises(DiagnosticError) as caught:
+        resolve('kernel.function("work@work.c")', env)
+    found = caught.value.diagnostic
+    assert found.message.startswith("missing x86_64 kernel/module debuginfo [man warning::debug")
+    assert f"looked for {tmp_path}/vmlinux" in found.notes
