@@ -13,7 +13,10 @@ from userland import test_programs
 
 pytestmark = [pytest.mark.lab, pytest.mark.shared_out]
 
-CASES = load_cases(Path(test_programs.__file__).parent / "data")
+CASES = [
+    *load_cases(Path(test_programs.__file__).parent / "data"),
+    *load_cases(Path(__file__).parent / "data_programs"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -53,6 +53,7 @@ def make_probe_env(options: Options, diags: Diagnostics) -> ProbeEnv:
         btf=btf,
         diags=diags,
         has_feature=_feature_reader(btf),
+        runtime="kernel" if options.runtime == "kernel" else "bpf",
         guru=options.guru,
         target_command=options.cmd,
         target_pid=options.target_pid,

@@ -27,5 +27,7 @@ def _only_there(node: Node) -> tuple[str, int]:
             return "writes to the kernel's memory", pos
         case ops.SetContext(pos=pos):
             return "writes to registers", pos
+        case ops.Intrinsic(name="set_verdict", pos=pos):
+            return "changes of a packet's verdict", pos
         case _:
             return "", -1

@@ -140,6 +140,9 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     "file_text": IntrinsicInfo((), _S, pure=False),
     "file_set": IntrinsicInfo((_S,), _S, pure=False),
     "file_append": IntrinsicInfo((_S,), _S, pure=False),
+    # what becomes of the packet at hand: NF_ACCEPT and its kin of <linux/netfilter.h>
+    "verdict": IntrinsicInfo((), _L, pure=False),
+    "set_verdict": IntrinsicInfo((_L,), _L, pure=False, fallible=True, guru=True),
     # what the perf counter called const counted in the current task
     "perf_counter": IntrinsicInfo((), _L, pure=False, consts=1),
     # effects

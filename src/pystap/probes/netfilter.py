@@ -12,7 +12,7 @@ from pystap.lang.tokens import Token
 from pystap.probes import attach
 from pystap.probes.attach import NetfilterHook
 from pystap.probes.base import Match, ProbeEnv, unknown_variable
-from pystap.probes.core import CoreContext
+from pystap.probes.core import CoreContext, CoreIntrinsic
 from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes
 from pystap.probes.target import Place, error, expand, number
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
@@ -106,12 +106,14 @@ def _matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Ma
     _one_of(name, _HOOKS[family], f"hook of {family}", here)
     hook = _HOOKS[family][name]
     priority = _priority(args.get("priority"), toks.get("priority", point.tok))
+    where = NetfilterHook(_FAMILIES[family], hook, priority)
+    if env.runtime == "kernel":
+        return [Match([(found.text(), where)], ModuleContext(env.btf(), env.guru))]
     has = env.has_feature or (lambda _: True)
     if family != "NFPROTO_ARP" and _has_hooks(env.btf()) and has("netfilter"):
         if family == "NFPROTO_BRIDGE":
             raise _no_programs(family, here)
-        where = NetfilterHook(_FAMILIES[family], hook, priority)
-        return [Match([(found.text(), where)], HookContext(env.btf()))]
+        return [Match([(found.text(), where)], HookContext(env.btf(), env.guru))]
     functions = _FUNCTIONS.get((family, hook))
     if functions is None or not has("kprobe"):
         raise _no_programs(family, here)
@@ -119,7 +121,7 @@ def _matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Ma
     return [
         Match(
             [(found.text(), attach.KernelFunction(function.name))],
-            FunctionContext(env.btf(), function, hook, outgoing),
+            FunctionContext(env.btf(), env.guru, function, hook, outgoing),
             [f"at function {function.name}: the kernel takes no programs at this hook itself"],
         )
         for function in functions
@@ -169,8 +171,9 @@ class _PacketContext:
 
     registers = False
 
-    def __init__(self, btf: Btf, kind: str) -> None:
+    def __init__(self, btf: Btf, guru: bool, kind: str) -> None:
         self._btf = btf
+        self._guru = guru
         self.share_key: object = ("netfilter", kind)
 
     def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
@@ -186,13 +189,15 @@ class _PacketContext:
             return number(_ACCEPT, tok)
         return self._value(var.name[1:], var)
 
-    def assign(self, var: ast.TargetVar, _op: str, _value: ast.Expr) -> ast.Expr | None:
-        """Nothing can be assigned."""
-        if var.name == "$verdict":
-            raise error(
-                "$verdict cannot be changed: the bpf runtime only watches packets", var.tok
-            )
-        return None
+    def assign(self, var: ast.TargetVar, op: str, value: ast.Expr) -> ast.Expr | None:
+        """What ``$verdict = number`` does, which takes guru mode and the kernel runtime."""
+        if var.name != "$verdict" or var.components:
+            return None
+        if not self._guru:
+            raise error("$verdict can be changed in guru mode (-g) only", var.tok)
+        if op != "=":
+            raise error(f"$verdict can be set by = only, not by {op}", var.tok)
+        return CoreIntrinsic(tok=var.tok, type="long", name="set_verdict", args=[value])
 
     def _value(self, name: str, var: ast.TargetVar) -> ast.Expr:
         raise NotImplementedError
@@ -223,8 +228,8 @@ class _PacketContext:
 class HookContext(_PacketContext):
     """At a hook itself: the kernel passes its state and the packet."""
 
-    def __init__(self, btf: Btf) -> None:
-        super().__init__(btf, "hook")
+    def __init__(self, btf: Btf, guru: bool) -> None:
+        super().__init__(btf, guru, "hook")
 
     def _value(self, name: str, var: ast.TargetVar) -> ast.Expr:
         context = CoreContext(tok=var.tok, type="long", kind="funcarg", index=0)
@@ -234,11 +239,37 @@ class HookContext(_PacketContext):
         return self._member(place, path, var)
 
 
+class ModuleContext(_PacketContext):
+    """At a hook of a module: the state and the packet are its arguments."""
+
+    def __init__(self, btf: Btf, guru: bool) -> None:
+        super().__init__(btf, guru, "module")
+
+    def resolve(self, var: ast.TargetVar) -> ast.Expr:
+        """``$verdict`` is what handlers set so far, too."""
+        if var.name == "$verdict" and not var.components:
+            return CoreIntrinsic(tok=var.tok, type="long", name="verdict")
+        return super().resolve(var)
+
+    def _value(self, name: str, var: ast.TargetVar) -> ast.Expr:
+        def argument(index: int) -> ast.Expr:
+            return CoreContext(tok=var.tok, type="long", kind="arg", index=index)
+
+        if name == "skb":
+            place = self._pointer("sk_buff", argument(1), var.tok)
+            return expand(place, var.components, var.tok, var.address_of)
+        members = {"hooknum": "hook", "in": "in", "out": "out"}
+        place = self._pointer("nf_hook_state", argument(0), var.tok)
+        return self._member(place, [members[name]], var)
+
+
 class FunctionContext(_PacketContext):
     """At a function near a hook: the packet is an argument, and knows its devices."""
 
-    def __init__(self, btf: Btf, function: _Function, hook: int, outgoing: bool) -> None:
-        super().__init__(btf, f"{function.skb} {hook} {outgoing}")
+    def __init__(
+        self, btf: Btf, guru: bool, function: _Function, hook: int, outgoing: bool
+    ) -> None:
+        super().__init__(btf, guru, f"{function.skb} {hook} {outgoing}")
         self._function = function
         self._hook = hook
         self._outgoing = outgoing
