@@ -177,6 +177,12 @@ class Btf:
             found = self._modules[name] = Btf(path, name, self, self._cache_dir)
         return found
 
+    def add_module(self, name: str, path: str) -> None:
+        """Take the BTF of a module that is not loaded from a file; :class:`BtfMissing`."""
+        found = Btf(path, name, self)
+        found._load()
+        self._modules[name] = found
+
     def _loaded_modules(self) -> Iterator[Btf]:
         for name in self.module_names():
             try:

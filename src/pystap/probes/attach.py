@@ -152,7 +152,8 @@ class KernelFunction(NamedTuple):
     address where there are several, -1 when the name is enough.  ``address`` is the one a script
     gave instead of a name (0: none); then ``symbol`` may be empty.  ``words`` are the 8-byte
     words that BTF says the arguments take, -1 when that is not known or not all are passed in
-    registers; ``maxactive`` is the script's bound of outstanding returns, 0 for none.
+    registers; ``maxactive`` is the script's bound of outstanding returns, 0 for none.  With
+    ``later`` the module was not loaded when the script was translated.
     """
 
     symbol: str
@@ -163,6 +164,7 @@ class KernelFunction(NamedTuple):
     address: int = 0
     words: int = -1
     maxactive: int = 0
+    later: bool = False
 
 
 Attach: TypeAlias = (

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.artifact import Artifact, ProgramSpec
     from pystap.kernel.programs import Program
     from pystap.probes.attach import Attach
+    from pystap.typing import Protocol
+
+    class Closable(Protocol):
+        """What can be closed."""
+
+        def close(self) -> None: ...
+
 
 _DEFAULT_PERIOD = 1_000_000  # perf's customary period for events without one
 
@@ -40,11 +47,12 @@ class AttachError(Exception):
 class Attached:
     """The descriptors that hold one program's attachments; links are closed before events."""
 
-    __slots__ = ("_events", "_links", "kprobes")
+    __slots__ = ("_at_end", "_events", "_links", "kprobes")
 
     def __init__(self) -> None:
         self._links: list[Handle] = []
         self._events: list[Handle] = []
+        self._at_end: list[Closable] = []
         self.kprobes = False  # links on kernel functions, which can miss hits
 
     def add(self, link: Handle, event: Handle | None = None) -> None:
@@ -57,6 +65,10 @@ class Attached:
         """Hold an event that no program is on."""
         self._events.append(event)
 
+    def at_end(self, what: Closable) -> None:
+        """Close something when all is detached."""
+        self._at_end.append(what)
+
     def missed(self) -> int:
         """Hits the kernel counts as missed by the links, where it counts them."""
         if not self.kprobes:
@@ -67,7 +79,7 @@ class Attached:
 
     def close(self) -> None:
         """Detach."""
-        for handle in (*self._links, *self._events):
+        for handle in (*self._links, *self._events, *self._at_end):
             handle.close()
 
 
@@ -169,6 +181,8 @@ def _attach_perf(where: Attach, _spec: ProgramSpec, program: Program, attached: 
 
 
 _UPROBES = ("uprobe", "uretprobe", "uprobe_multi", "uretprobe_multi")
+
+
 def _attach_netfilter(
     where: Attach, spec: ProgramSpec, program: Program, attached: Attached
 ) -> None:

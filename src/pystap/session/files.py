@@ -16,6 +16,7 @@ from pystap.backend.bpf.artifact import FILE_LENGTH, FILE_TEXT
 from pystap.kernel import fuse
 from pystap.kernel.fuse import FileSystem, Node, Request
 from pystap.probes.attach import ProcFile
+from pystap.session.guard import Guard
 from pystap.session.loader import FilesError
 
 TYPE_CHECKING = False
@@ -78,7 +79,7 @@ class Files:
         self._handles = 0
         self._open: set[int] = set()
         self._system = _mounted(self.directory)
-        self._guard = _guard(self.directory)
+        self._guard = Guard(lambda: _take_away(self.directory))
 
     @property
     def fd(self) -> int:
@@ -109,8 +110,7 @@ class Files:
             self.serve()
         self._system.close()
         _remove(self.directory)
-        os.close(self._guard[0])
-        os.waitpid(self._guard[1], 0)
+        self._guard.close()
 
     def _answer(self, request: Request) -> bytes:
         node = self._tree.nodes.get(request.node)
@@ -253,20 +253,6 @@ def _remove(directory: str) -> None:
             os.rmdir(path)
 
 
-def _guard(directory: str) -> tuple[int, int]:
-    """A process that unmounts when this one ends without having done so (it was killed):
-    a descriptor to close then, and its pid."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(read)
-        return write, pid
-    try:
-        os.setsid()
-        os.dup2(read, 0)
-        os.closerange(1, os.sysconf("SC_OPEN_MAX"))  # nothing is kept alive by this copy
-        os.read(0, 1)
-        fuse.unmount(directory)
-        _remove(directory)
-    finally:
-        os._exit(0)
+def _take_away(directory: str) -> None:
+    fuse.unmount(directory)
+    _remove(directory)

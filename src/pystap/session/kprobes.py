@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from pystap.kernel.links import attach_kprobe_multi, attach_perf_event
 from pystap.kernel.perf import open_kprobe
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from pystap.backend.bpf.artifact import Artifact, ProgramSpec
     from pystap.debuginfo.functions import FunctionTable
+    from pystap.kernel.bpf import Handle
     from pystap.kernel.programs import Program
     from pystap.session.attach import Attached
 
@@ -37,21 +39,71 @@ def attach_kprobes(
     if spec.attach.endswith("_multi"):
         _attach_multi(places, list(spec.probes), program, attached, on_failure)
         return
+    named = _Named(attached)
     for index in spec.probes:
         try:
             where = places.where(index)
-            address = places.address(index)
-            event = open_kprobe(
-                "" if address else where.symbol,
-                offset=where.offset,
-                address=address + where.offset if address else 0,
-                on_return=on_return,
-            )
+            if where.later or (where.maxactive and on_return):
+                event = named.open(index, where, places.address(index))
+            else:
+                address = places.address(index)
+                event = open_kprobe(
+                    "" if address else where.symbol,
+                    offset=where.offset,
+                    address=address + where.offset if address else 0,
+                    on_return=on_return,
+                )
             attached.add(attach_perf_event(program.fd, event.fd, index), event)
         except OSError as error:
             if error.errno == errno.EMFILE:  # the others would fare no better
                 raise AttachError(index, error) from error
             on_failure(index, error)
+
+
+class _Named:
+    """Events with names, which are removed when the session ends, however it does."""
+
+    def __init__(self, attached: Attached) -> None:
+        self._attached = attached
+        self._group = ""
+
+    def open(self, index: int, where: KernelFunction, address: int) -> Handle:
+        """The event of a probe."""
+        from pystap.kernel.kprobe_events import define
+        from pystap.kernel.perf import open_tracepoint
+
+        if not self._group:
+            self._group = f"pystap_{os.getpid()}_{index}"
+            self._attached.at_end(_Removal(self._group))
+        place = f"{where.module}:{where.symbol}" if where.module else where.symbol
+        if address:
+            place = f"{address:#x}"
+        if where.offset:
+            place += f"+{where.offset}"
+        number = define(
+            self._group, f"probe{index}", place, on_return=where.is_return, most=where.maxactive
+        )
+        return open_tracepoint(number)
+
+
+class _Removal:
+    """Removes the events of a group, or has it done."""
+
+    def __init__(self, group: str) -> None:
+        from pystap.session.guard import Guard
+
+        self._group = group
+        self._guard = Guard(self._remove)
+
+    def close(self) -> None:
+        """Remove them now."""
+        self._remove()
+        self._guard.close()
+
+    def _remove(self) -> None:
+        from pystap.kernel.kprobe_events import remove
+
+        remove(self._group)
 
 
 class _Places:
@@ -72,7 +124,7 @@ class _Places:
         where = self.where(index)
         if where.address:
             return where.address
-        if where.instance < 0:
+        if where.instance < 0 or where.later:
             return 0
         return self.looked_up(index)
 

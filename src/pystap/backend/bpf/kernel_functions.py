@@ -91,9 +91,11 @@ def _mechanism(unit: Unit, probe: Probe, together: int) -> tuple[Mechanism, str]
     has = unit.facts.has
     against = _against_trampoline(unit, probe, where, together)
     if not against:
-        return "trampoline", "which costs least"
+        bound = ", and no return is missed whatever maxactive says" if where.maxactive else ""
+        return "trampoline", f"which costs least{bound}"
     at_entry = not where.offset and not where.address
-    if at_entry and together > 1 and has("kprobe_multi"):
+    single = where.later or where.maxactive
+    if at_entry and not single and together > 1 and has("kprobe_multi"):
         return "multi", f"one link for all: {against}"
     if has("kprobe"):
         return "kprobe", against
@@ -107,6 +109,8 @@ def _mechanism(unit: Unit, probe: Probe, together: int) -> tuple[Mechanism, str]
 
 def _against_trampoline(unit: Unit, probe: Probe, where: KernelFunction, together: int) -> str:
     """Why no trampoline will do, empty when one does."""
+    if where.later:
+        return f"module {where.module} is not loaded yet"
     if where.offset or where.address:
         return "the place is not the start of a function"
     if together > _MOST_TRAMPOLINES:

@@ -1,0 +1,72 @@
+"""Modules that are not loaded: their files, and the functions and types in them.
+
+Facts: ``modules.dep`` of depmod(8) lists the files below /lib/modules/RELEASE; their names may
+have ``-`` where the module's name has ``_``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from pystap.debuginfo.elf import Elf, ElfError
+from pystap.typing import Final
+
+_ROOT: Final = "/lib/modules"
+_FUNCTION: Final = 2  # STT_FUNC
+_SYMBOLS: Final = 2  # SHT_SYMTAB
+#: how compressed files end, and what writes them out plainly
+_UNPACKERS: Final = {".xz": ("xz", "-dc"), ".zst": ("zstd", "-dcq"), ".gz": ("gzip", "-dc")}
+
+
+class ModuleFile:
+    """The file of a module; ``close`` gives back what it holds."""
+
+    def __init__(self, name: str, path: str) -> None:
+        """Raises OSError and :class:`ElfError` for a file that cannot be used."""
+        self.name = name
+        self._memory = -1
+        ending = os.path.splitext(path)[1]
+        if ending in _UNPACKERS:
+            path = self._unpacked(path, _UNPACKERS[ending])
+        self._elf = Elf(path)
+
+    def functions(self) -> list[str]:
+        """Names of its functions."""
+        found = self._elf.symbols(_SYMBOLS, (_FUNCTION,))
+        return sorted({symbol.name for symbol in found if symbol.name})
+
+    def types(self) -> bytes:
+        """Its BTF, empty when it has none."""
+        section = self._elf.section(".BTF")
+        return b"" if section is None else self._elf.section_bytes(section)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._elf.close()
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
+
+    def _unpacked(self, path: str, command: tuple[str, ...]) -> str:
+        self._memory = os.memfd_create(self.name, os.MFD_CLOEXEC)
+        subprocess.run([*command, path], stdout=self._memory, check=True)
+        return f"/proc/self/fd/{self._memory}"
+
+
+def module_file(name: str, release: str = "") -> ModuleFile | None:
+    """The file of a module of a kernel (of the running one), None when it has none that can be
+    read."""
+    folder = f"{_ROOT}/{release or os.uname().release}"
+    try:
+        with open(f"{folder}/modules.dep", encoding="latin-1") as file:
+            paths = [line.partition(":")[0] for line in file]
+    except OSError:
+        return None
+    for path in paths:
+        if os.path.basename(path).partition(".")[0].replace("-", "_") == name:
+            try:
+                return ModuleFile(name, os.path.join(folder, path))
+            except (OSError, ElfError, subprocess.CalledProcessError):
+                return None
+    return None

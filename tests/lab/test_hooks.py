@@ -1,0 +1,277 @@
+"""Watchpoints, security hooks and packet hooks, and the families of the tapset on functions of the
+network, of terminals and of file systems: each tells of what a program does."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.test_kernel_functions import run
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loopback() -> None:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def test_watchpoints_and_hooks(tmp_path: Path) -> None:
+    program = """
+import os, socket
+name = __file__ + ".data"
+open(name, "w").close()
+os.unlink(name)
+os.kill(os.getpid(), 0)
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.bind(("127.0.0.1", 4321))
+other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(7):
+    other.sendto(b"hello", one.getsockname())
+assert one.recv(10) == b"hello"
+"""
+    script = """
+    global ticks, opened, packets, killed
+    probe kernel.data("jiffies_64").write {
+      if (pp() == "kernel.data(\\"jiffies_64\\").write" && register("rip") && !user_mode()) ticks++
+    }
+    probe kernel.lsm("file_open") {
+      if (pid() == target()
+          && isinstr(kernel_string($file->f_path->dentry->d_name->name), "program.py.data"))
+        opened[pp(), $ctx != 0]++
+    }
+    probe lsm.inode_unlink {
+      if (pid() == target() && dir)
+        println("unlink ", isinstr(kernel_string(@cast(dentry, "dentry")->d_name->name), ".data"))
+    }
+    probe lsm.task_kill { if (pid() == target()) killed[task_pid(p) == target()]++ }
+    probe netfilter.hook("NF_INET_LOCAL_IN").pf("NFPROTO_IPV4"),
+          netfilter.pf("NFPROTO_IPV4").hook("NF_IP_LOCAL_OUT").priority("NF_IP_PRI_FIRST") {
+      from = $in ? get_netdev_name($in) : "-"
+      to = $out ? get_netdev_name($out) : "-"
+      if ($skb->len == 33) packets[$hooknum, from, to, $verdict]++
+    }
+    probe netfilter.ipv4.post_routing, netfilter.ip.local_in {
+      if (protocol == ipproto_udp && dport == 4321)
+        packets[strlen(data_hex), saddr . " " . daddr, data_str, length]++
+    }
+    probe end {
+      println(ticks > 0)
+      foreach ([p, c] in opened) println(p, " ", c)
+      foreach (k in killed) println("kill ", k, " ", killed[k])
+      foreach ([h+, i, o, v] in packets)
+        println(h == 66 ? "text" : sprint(h), " ", i, " ", o == "-" || o == "lo" ? o : "data", " ",
+                v, " ", packets[h, i, o, v])
+    }
+    """
+    done = run(tmp_path, program, "-e", script)
+    assert done.err == ""
+    assert done.out.splitlines() == [
+        "unlink 1",
+        "1",
+        'kernel.lsm("file_open") 1',
+        "kill 1 1",
+        "1 lo - 1 7",
+        "3 - lo 1 7",
+        "text 127.0.0.1 127.0.0.1 data 33 14",
+    ]
+
+
+def test_tcp_and_udp(tmp_path: Path) -> None:
+    program = """
+import socket
+listener = socket.socket()
+listener.bind(("127.0.0.1", 4323))
+listener.listen()
+one = socket.socket()
+one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+one.connect(listener.getsockname())
+other, _ = listener.accept()
+one.sendall(b"x" * 321)
+got = b""
+while len(got) < 321:
+    got += other.recv(500)
+one.close()
+other.close()
+left = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+left.bind(("127.0.0.1", 4324))
+right = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+right.bind(("127.0.0.1", 4325))
+right.connect(left.getsockname())
+right.send(b"y" * 77)
+assert len(left.recv(100)) == 77
+"""
+    script = """
+    global segments
+    probe tcp.sendmsg { if (pid() == target()) println(name, " ", family, " ", size) }
+    probe tcp.sendmsg.return { if (pid() == target()) println(name, ".return ", size) }
+    probe tcp.recvmsg {
+      if (pid() == target())
+        println(name, " ", size, " ", saddr, ":", sport, " ", daddr, dport ? " port" : "")
+    }
+    probe tcp.setsockopt {
+      if (pid() == target()) println(name, " ", level, " ", optname, " ", optstr, " ", optlen)
+    }
+    probe tcp.setsockopt.return { if (pid() == target()) println(name, ".return ", ret) }
+    probe tcp.receive {
+      if (dport == 4323 && saddr == "127.0.0.1" && daddr == saddr && protocol == 6 && window)
+        segments[sprintf("%d%d", syn, fin), family]++
+    }
+    probe udp.sendmsg, udp.recvmsg {
+      if (pid() == target() && (sport == 4324 || sport == 4325))
+        printf("%s %d %s:%d %s:%d\\n", name, size, saddr, sport, daddr, dport)
+    }
+    probe udp.sendmsg.return, udp.recvmsg.return {
+      if (pid() == target() && (sport == 4324 || sport == 4325)) println(name, ".return ", size)
+    }
+    probe tcpmib.ActiveOpens, tcpmib.PassiveOpens, tcpmib.CurrEstab, tcpmib.InSegs,
+          tcpmib.OutSegs, ipmib.InReceives, ipmib.OutRequests {}
+    probe end {
+      foreach ([flags+, family] in segments)
+        println(flags, " ", family, " ", segments[flags, family] > 0)
+      println(ActiveOpens[1], PassiveOpens[1], CurrEstab[1])
+      println(InSegs[1] > 5, OutSegs[1] > 5, InReceives[1] > 7, OutRequests[1] > 7)
+    }
+    """
+    done = run(tmp_path, program, "-e", script)
+    lines = done.out.splitlines()
+    assert lines[:6] == [
+        "tcp.ipv4.setsockopt 6 1 TCP_NODELAY 4",
+        "tcp.ipv4.setsockopt.return 0",
+        "tcp.sendmsg 2 321",
+        "tcp.sendmsg.return 321",
+        "tcp.recvmsg 500 127.0.0.1:4323 127.0.0.1 port",
+        "udp.sendmsg 77 127.0.0.1:4325 127.0.0.1:4324",
+    ]
+    assert lines[6:9] == [
+        "udp.sendmsg.return 77",
+        "udp.recvmsg 100 127.0.0.1:4324 0.0.0.0:0",
+        "udp.recvmsg.return 77",
+    ]
+    assert lines[9:12] == ["00 2 1", "01 2 1", "10 2 1"]
+    opened = lines[12]
+    assert opened.startswith("11"), opened  # CurrEstab: both sides may not have gone yet
+    assert lines[13:] == ["1111"]
+
+
+def test_devices_terminals_and_files(tmp_path: Path) -> None:
+    data = tmp_path / "ram"
+    data.mkdir()
+    subprocess.run(["mount", "-t", "ramfs", "none", data], check=True)
+    program = f"""
+import fcntl, mmap, os, pty, socket, struct, termios
+name = "{data}/data"
+f = os.open(name, os.O_RDWR | os.O_CREAT)
+assert os.write(f, b"x" * 5000) == 5000
+assert os.lseek(f, 100, os.SEEK_SET) == 100
+assert len(os.read(f, 200)) == 200
+mmap.mmap(f, 4096).close()
+r, w = os.pipe()
+assert os.splice(f, w, 1000, offset_src=0) == 1000
+os.close(f)
+control, terminal = pty.openpty()
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 97, 0, 0))
+os.write(terminal, b"hello")
+assert os.read(control, 10) == b"hello"
+os.write(control, b"typed\\n")
+assert os.read(terminal, 10) == b"typed\\n"
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+request = struct.pack("16sI12x", b"lo", 1400)
+fcntl.ioctl(s, 0x8922, request)  # SIOCSIFMTU
+open("/proc/net/dev").read()
+"""
+    script = """
+    global got
+    probe generic.fop.llseek {
+      if (pid() == target() && isinstr(pathname, "/data"))
+        println(name, " ", offset, " ", whence_str, " ", maxbyte > 0)
+    }
+    probe generic.fop.write_iter, generic.fop.read_iter {
+      if (pid() == target() && isinstr(pathname, "/data")) println(name, " ", pos, " ", count)
+    }
+    probe generic.fop.read_iter.return {
+      if (pid() == target() && isinstr(pathname, "/data"))
+        println(name, ".return ", retstr, " ", bytes_read)
+    }
+    probe generic.fop.mmap { if (pid() == target()) got["mmap"] += isinstr(pathname, "/data") }
+    probe generic.fop.splice_read, generic.fop.splice_read.return {
+      if (pid() == target()) got["splice " . sprint(size)]++
+    }
+    probe tty.open { if (pid() == target()) got["open"] += file_name == "ptmx" }
+    probe tty.resize {
+      if (pid() == target())
+        printf("%s %d %d %d\\n", substr(name, 0, 3), old_row, new_row, new_col)
+    }
+    probe tty.write {
+      if (pid() == target()) printf("%s %d %s\\n", driver_name, nr, kernel_string_n(buffer, nr))
+    }
+    probe tty.read { if (pid() == target()) got["read"]++ }
+    probe tty.ioctl { if (pid() == target() && cmd == 0x5414) got["ioctl"]++ }
+    probe netdev.change_mtu {
+      if (pid() == target()) println(dev_name, " ", old_mtu > 60000, " ", new_mtu)
+    }
+    probe netdev.ioctl { if (pid() == target() && cmd == 0x8922) got["netdev"]++ }
+    probe netdev.get_stats { if (pid() == target() && dev_name == "lo") got["stats"]++ }
+    probe end { foreach (k+ in got) println(k, " ", got[k] > 0) }
+    """
+    done = run(tmp_path, program, "-e", script)
+    assert done.err == ""
+    assert done.out.splitlines() == [
+        "generic.fop.write_iter 0 5000",
+        "generic.fop.llseek 100 SEEK_SET 1",
+        "generic.fop.read_iter 100 200",
+        "generic.fop.read_iter.return 200 200",
+        "pts 0 31 97",
+        "pty_slave 5 hello",
+        "lo 1 1400",
+        *("ioctl 1", "mmap 1", "netdev 1", "open 1", "read 1", "splice 1000 1", "stats 1"),
+    ]
+
+
+def test_signals_scheduling_and_allocation(tmp_path: Path) -> None:
+    program = """
+import os, signal
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+os.kill(os.getpid(), signal.SIGUSR1)
+os.kill(os.getpid(), signal.SIGUSR2)
+signal.sigpending()
+for _ in range(3):
+    os.sched_yield()
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+    script = """
+    global got, names
+    probe signal.check_ignored { if (pid() == target() && sig >= 10) got["check " . sig_name]++ }
+    probe signal.check_ignored.return { if (pid() == target()) got["ignored " . retstr]++ }
+    probe signal.send.return { if (pid() == target() && sig == 10) got["sent " . retstr]++ }
+    probe signal.handle.return { if (pid() == target()) got["handled " . retstr]++ }
+    probe signal.pending { if (pid() == target() && sigset_add) got["pending"]++ }
+    probe scheduler.cpu_on {
+      if (pid() == target() && task_prev != task_current()) got["on"]++
+      if (idle && task_tid(task_prev)) got["bad"]++
+    }
+    probe vm.kmalloc, vm.kmem_cache_alloc {
+      if (pid() == target()) names[gfp_flag_name]++
+    }
+    probe end {
+      foreach (k+ in got) println(k)
+      foreach (n in names) {
+        if (!isinstr(n, "GFP_")) println("no name: ", n)
+        if (n == "GFP_KERNEL" || n == "GFP_KERNEL_ACCOUNT") println("kernel")
+      }
+    }
+    """
+    done = run(tmp_path, program, "-e", script)
+    assert done.err == ""
+    lines = done.out.splitlines()
+    assert set(lines[-2:]) == {"kernel"}
+    assert lines[:-2] == [
+        *("check SIGCHLD", "check SIGUSR1", "check SIGUSR2"),
+        *("handled 0", "ignored 0", "ignored 1", "on", "pending", "sent 0 "),
+    ]
