@@ -11,8 +11,15 @@ from pystap.typing import Final
 
 # First component -> what it is, and what may serve instead.
 _ROOTS: Final[dict[str, tuple[str, str | None]]] = {
-    "java": ("probes on Java methods", None),
-    "python3": ("probes on Python functions", None),
+    "java": (
+        "probes on Java methods",
+        'the virtual machine has marks: process("/.../libjvm.so").mark("method__entry"),'
+        " with java -XX:+ExtendedDTraceProbes",
+    ),
+    "python3": (
+        "probes on the variables of Python functions",
+        "python.function.entry and python.function.return tell which functions run",
+    ),
     "debuginfod": ("programs found by debuginfod", 'name the program: process("/path")'),
 }
 
