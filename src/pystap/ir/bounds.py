@@ -186,7 +186,7 @@ class _Inference:
             g.key_bounds = tuple(1 if k is Ty.STR else 0 for k in g.keys)
             g.bound = len(g.init) + 1 if isinstance(g.init, str) else 0
             if g.value is Ty.STR:
-                g.bound = min(max(g.bound, 1), self.limit)
+                g.bound = self.limit if g.settable else min(max(g.bound, 1), self.limit)
         for owner in owners(self.module):
             for var in owner.locals:
                 var.bound = 1 if var.ty is Ty.STR else 0

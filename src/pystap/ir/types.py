@@ -53,7 +53,8 @@ class Global:
     is set for aggregates (then ``value`` is VOID).  ``key_bounds`` and ``bound`` are string
     bounds in bytes with NUL (0 for longs).  ``capacity`` is the number of elements,
     ``capacity_declared`` tells ``a[N]`` from the MAXMAPENTRIES default (the messages differ).
-    ``init`` is the value at start (and what reading an absent element gives is 0 or "").
+    ``init`` is the value at start (and what reading an absent element gives is 0 or "");
+    ``settable``: another one may be given when the program is loaded.
     """
 
     name: str
@@ -68,3 +69,4 @@ class Global:
     capacity_declared: bool = False
     wrap: bool = False
     init: int | str = 0
+    settable: bool = False

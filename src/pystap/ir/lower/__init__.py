@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from pystap.options import Options
 
 
-def lower(program: Program, options: Options, limits: Limits) -> Module:
+def lower(
+    program: Program, options: Options, limits: Limits, *, settable: bool = False
+) -> Module:
     """Translate an analysed program.
 
+    ``settable``: scalars of scripts can be given values when the program is loaded.
     ``options`` give initial values (``-G``) and the locking rule (``--compatible``); ``limits``
     become part of the module (MAXNESTING is computed unless it was defined).  Raises
     DiagnosticError for constructs that the IR cannot express.
     """
-    module = translate(program, options, limits)
+    module = translate(program, options, limits, settable=settable)
     for run in passes(options):
         run(module)
     return module
@@ -62,7 +65,9 @@ def passes(options: Options) -> list[Callable[[Module], None]]:
     ]
 
 
-def translate(program: Program, options: Options, limits: Limits) -> Module:
+def translate(
+    program: Program, options: Options, limits: Limits, *, settable: bool = False
+) -> Module:
     """Translation alone, before any other pass."""
     allow_deep_trees()
     module = Module(limits=limits)
@@ -72,7 +77,7 @@ def translate(program: Program, options: Options, limits: Limits) -> Module:
     module.c_texts = [c_text(code.code, code.tok) for code in program.embedded]
     module.has_c = bool(module.c_texts)
     for symbol in program.globals:
-        shared.add_global(symbol, _initial(symbol, options))
+        shared.add_global(symbol, _initial(symbol, options), settable)
     for probe in program.probes:
         _make_handler(shared, probe)
     known = [shared.functions[s] for s in program.functions if s in shared.functions]

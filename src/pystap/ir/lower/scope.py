@@ -77,7 +77,7 @@ class Shared:
             self.patterns.append(pattern.tok)
         return index
 
-    def add_global(self, symbol: GlobalSymbol, init: int | str) -> None:
+    def add_global(self, symbol: GlobalSymbol, init: int | str, settable: bool) -> None:
         """Make the storage of a global; string bounds are found later."""
         limits = self.module.limits
         keys = tuple(ty_of(k) for k in symbol.keys or ())
@@ -98,6 +98,8 @@ class Shared:
             made.capacity = symbol.decl.size or limits.maxmapentries
             made.capacity_declared = symbol.decl.size is not None
             made.wrap = symbol.decl.wrap
+        else:
+            made.settable = settable and symbol.user and stats is None
         self._globals[symbol] = made
         self.module.globals.append(made)
 
