@@ -67,6 +67,8 @@ def function_matches(
         return _in_source(asked, env)
     if asked.file:
         local_image(asked.file, env)
+    if not runs(env):
+        required_image("", env, asked.tok, "functions")
     table = function_table(env)
     if isinstance(asked.wanted, int):
         if in_source:
