@@ -70,10 +70,13 @@ FILE_TEXT: Final = 8
 
 
 class MapSpec(NamedTuple):
-    """A map to create.  ``role`` is "control", "context", "output" (the ring buffer),
-    "rodata", "locks", "hits" (of each probe, for the report), "file" (the text of a file being read
-    or written) or "global:NAME"; ``content`` fills element 0; a ``max_entries`` of 0 on "context" stands for cpus x LEVELS and on "output" for
-    the buffer size the session chooses."""
+    """A map to create.
+
+    ``role`` is "control", "context", "output" (the ring buffer), "rodata", "locks", "hits" (of
+    each probe, for the report), "file" (the text of a file being read or written) or
+    "global:NAME"; ``content`` fills element 0; a ``max_entries`` of 0 on "context" stands for
+    cpus x LEVELS and on "output" for the buffer size the session chooses.
+    """
 
     name: str
     role: str
