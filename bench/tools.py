@@ -70,7 +70,10 @@ def tracer(
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait(max(30, patience))
+        try:
+            process.wait(max(60, patience))
+        finally:
+            process.kill()  # no harm when it has ended
 
 
 def first_output_ms(command: Sequence[str], word: str, repeat: int) -> float:
