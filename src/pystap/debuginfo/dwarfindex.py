@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["function", "variable", "type"]
 
-_FORMAT: Final = 3  # of the file on disk
+_FORMAT: Final = 4  # of the file on disk
 _KINDS: Final[dict[int, Kind]] = {
     c.TAG_SUBPROGRAM: "function",
     c.TAG_VARIABLE: "variable",
@@ -52,7 +52,7 @@ class Names:
 
     __slots__ = (
         "_bytes", "_complete", "_dirty", "_dwarf", "_functions", "_functions_sought", "_path",
-        "_sections", "_tables",
+        "_sections", "_tables", "_whole",
     )  # fmt: skip
 
     def __init__(self, dwarf: Dwarf, build_id: str = "", cache: str = "") -> None:
@@ -61,6 +61,7 @@ class Names:
         self._bytes: Contents | None = None
         self._tables = _empty_tables()
         self._complete = False
+        self._whole = False  # known to have no units whose entries are in other files
         self._dirty = False
         self._functions: FunctionIndex | None = None
         self._functions_sought = False
@@ -134,10 +135,14 @@ class Names:
             return
         import marshal
 
-        if _write(self._path, marshal.dumps((self._stamp(), self._complete, self._tables))):
+        if _write(self._path, marshal.dumps(self._kept())):
             self._dirty = False
 
     # ------------------------------------------------------------ parts
+
+    def _kept(self) -> tuple[tuple[int, int, int], bool, bool, dict[str, _Table]]:
+        """What the file on disk holds."""
+        return self._stamp(), self._complete, self._whole, self._tables
 
     def _load(self) -> None:
         import marshal
@@ -146,11 +151,11 @@ class Names:
             with open(self._path, "rb") as file:
                 if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):
                     return
-                stamp, complete, tables = marshal.load(file)
+                stamp, complete, whole, tables = marshal.load(file)
         except (OSError, EOFError, ValueError, TypeError):
             return
         if stamp == self._stamp():
-            self._complete, self._tables = complete, tables
+            self._complete, self._whole, self._tables = complete, whole, tables
 
     def _stamp(self) -> tuple[int, int, int]:
         """What the numbers hold for: tools change files without changing their build ids."""
@@ -233,9 +238,13 @@ class Names:
         self._tables[kind][name] = offsets
 
     def _in_split_units(self, kind: Kind, name: str) -> Iterator[Die]:
-        for unit in self._dwarf.units():
-            if unit.split:
-                yield from _wanted(unit.die, kind, name)
+        if self._whole:
+            return
+        split = [unit for unit in self._dwarf.units() if unit.split]
+        if not split:
+            self._whole = self._dirty = True
+        for unit in split:
+            yield from _wanted(unit.die, kind, name)
 
     def _read_everything(self) -> None:
         if self._complete:
