@@ -45,7 +45,7 @@ EMBEDDED = Module(
       println(name(task_current()) == execname(), " ", parent(task_current()) == ppid())
       println(%{ sizeof(struct new_utsname) %}, " ", @const("PAGE_SHIFT"))
       println(%{ /* string */ current->comm %} == execname())
-      try { parent(8) } catch (m) { println(substr(m, 0, 20)) }
+      try { println(parent(8)) } catch (m) { println(substr(m, 0, 20)) }
       try { fails(3) } catch (m) { println(m) }
     }
     probe timer.ms(1) { count() if (hits == 50) exit() }
@@ -56,10 +56,10 @@ WRITES = Module(
     "-g",
     "-e",
     """
-    %{ static u64 spot = 1; static char room[8]; static const volatile u64 fixed = 7; %}
+    %{ static u64 spot = 1; static char room[8]; %}
     function spot:long () %{ STAP_RETVALUE = (long)&spot; %}
     function room:long () %{ STAP_RETVALUE = (long)room; %}
-    function constant:long () %{ STAP_RETVALUE = (long)&fixed; %}
+    function constant:long () %{ STAP_RETVALUE = (long)_printk; %}
     probe oneshot {
       set_kernel_long(spot(), 0x1122334455667788)
       printf("%x ", @kderef(8, spot()))
@@ -70,7 +70,7 @@ WRITES = Module(
       set_kernel_pointer(spot(), 5) printf("%x\\n", @kderef(8, spot()))
       set_kernel_string(room(), "seven..") println(kernel_string(room()))
       set_kernel_string_n(room(), 2, "xyz") println(kernel_string(room()))
-      try { set_kernel_char(constant(), 65) } catch (m) {
+      try { set_kernel_char(constant(), @kderef(1, constant())) } catch (m) {
         println(m == sprintf("kernel write fault at %016x", constant()))
       }
       try { set_kernel_long(0x8000000000000001, 65) } catch (m) { println(m) }

@@ -61,7 +61,7 @@ class ModuleFile:
         for word in words:
             name = word.partition("=")[0]
             if name not in self._parameters:
-                known = [p for p in self._parameters if not p.startswith(_OURS)]
+                known = sorted(p for p in self._parameters if not p.startswith(_OURS))
                 those = (
                     f"those that can be set are: {', '.join(known)}" if known else "there is none"
                 )

@@ -31,6 +31,7 @@ struct stap_ring {
 	char *bytes;
 	u64 head, tail; /* bytes written and given away since the start */
 	bool writing;
+	bool cut; /* a part of a handler's output was lost: so is the rest */
 };
 
 static struct stap_ring *stap_rings; /* one for each CPU */
@@ -63,13 +64,22 @@ static void stap_ring_get(const struct stap_ring *ring, void *to, u64 from, u32 
 	memcpy(to + first, ring->bytes, size - first);
 }
 
-/* The bytes of the record at a place. */
-static u32 stap_ring_record(const struct stap_ring *ring, u64 at)
+/* The head of the record at a place; its bytes. */
+static u32 stap_ring_record(const struct stap_ring *ring, u64 at, struct stap_record *head)
 {
-	struct stap_record head;
+	stap_ring_get(ring, head, at, sizeof(*head));
+	return sizeof(*head) + head->size;
+}
 
-	stap_ring_get(ring, &head, at, sizeof(head));
-	return sizeof(head) + head.size;
+/* The oldest gives way: a record with those that go on with it. */
+static void stap_ring_drop(struct stap_ring *ring)
+{
+	struct stap_record head = { .more = true };
+
+	while (head.more && ring->tail != ring->head) {
+		ring->tail += stap_ring_record(ring, ring->tail, &head);
+		atomic64_inc(&stap_records_overwritten);
+	}
 }
 
 /* Whether there is room, which old records make way for while nobody reads them. */
@@ -78,8 +88,7 @@ static bool stap_ring_reserve(struct stap_ring *ring, u32 size)
 	while (stap_ring_size - (ring->head - smp_load_acquire(&ring->tail)) < size) {
 		if (READ_ONCE(stap_attached))
 			return false;
-		ring->tail += stap_ring_record(ring, ring->tail);
-		atomic64_inc(&stap_records_overwritten);
+		stap_ring_drop(ring);
 	}
 	return true;
 }
@@ -109,7 +118,10 @@ static void stap_transport_message(enum stap_message kind, const char *text, siz
 	if (!ring->writing) { /* a non-maskable interrupt may come upon it */
 		WRITE_ONCE(ring->writing, true);
 		barrier();
-		done = stap_ring_add(ring, &head, text);
+		done = !(ring->cut && kind == STAP_MESSAGE_OUTPUT) &&
+		       stap_ring_add(ring, &head, text);
+		if (kind == STAP_MESSAGE_OUTPUT)
+			ring->cut = !done && more;
 		barrier();
 		WRITE_ONCE(ring->writing, false);
 	}
@@ -122,10 +134,11 @@ static void stap_transport_message(enum stap_message kind, const char *text, siz
 static u32 stap_ring_take(struct stap_ring *ring, char *to, u32 room)
 {
 	u64 head = smp_load_acquire(&ring->head), at;
+	struct stap_record record;
 	u32 size;
 
 	for (at = ring->tail; at != head; at += size) {
-		size = stap_ring_record(ring, at);
+		size = stap_ring_record(ring, at, &record);
 		if (at + size - ring->tail > room)
 			break;
 	}
