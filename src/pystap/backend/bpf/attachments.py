@@ -102,7 +102,7 @@ def emit_programs(unit: Unit) -> list[Entry]:
         from pystap.backend.bpf.kernel_functions import emit_kernel_functions
 
         entries += emit_kernel_functions(unit)
-    entries += [_uprobe(unit, indexes) for indexes in uprobes.values()]
+    entries += _uprobes(unit, list(uprobes.values()))
     for edge in ("enter", "exit"):
         calls = [
             i
@@ -210,7 +210,19 @@ def _hook(unit: Unit, index: int, probe: Probe) -> Entry:
     return Entry(function, _LSM, "lsm", (index,), index, _LSM_MAC, where.name, found)
 
 
+def _uprobes(unit: Unit, groups: list[list[int]]) -> list[Entry]:
+    if not groups:
+        return []
+    from pystap.backend.bpf.user_places import tell_mechanisms
+
+    entries = [_uprobe(unit, indexes) for indexes in groups]
+    tell_mechanisms(unit, entries)
+    return entries
+
+
 def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
+    from pystap.backend.bpf.user_places import uprobe_entry
+
     probe = unit.module.probes[indexes[0]]
     assert isinstance(probe.attach, Uprobe)
     kind: ProgramKind = "uretprobe" if probe.attach.is_return else "uprobe"
@@ -222,8 +234,6 @@ def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
         number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0], pure=True)
         emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
         b.ret(0)
-    from pystap.backend.bpf.user_places import uprobe_entry
-
     return uprobe_entry(unit, name, indexes)
 
 

@@ -26,9 +26,7 @@ def uprobe_entry(unit: Unit, function: str, indexes: list[int]) -> Entry:
     sleepable = faulting.sleeps(unit)
     against = _against_multi(unit, where)
     if against:
-        _tell(unit, indexes, f"{kind}, {against}")
         return Entry(function, _KPROBE, kind, tuple(indexes), sleepable=sleepable)
-    _tell(unit, indexes, "uprobe.multi, one link for all places of a file")
     return Entry(
         function,
         _KPROBE,
@@ -48,8 +46,16 @@ def _against_multi(unit: Unit, where: Uprobe) -> str:
     return ""
 
 
-def _tell(unit: Unit, indexes: list[int], how: str) -> None:
-    """What -v says about the choice."""
-    first = unit.module.probes[indexes[0]].point
-    more = f" and {len(indexes) - 1} more" if len(indexes) > 1 else ""
-    unit.notes.append(f"{first}{more}: {how}")
+def tell_mechanisms(unit: Unit, entries: list[Entry]) -> None:
+    """What -v says about how the probes of some programs are attached."""
+    told: dict[str, list[int]] = {}
+    for entry in entries:
+        where = unit.module.probes[entry.probes[0]].attach
+        assert isinstance(where, Uprobe)
+        against = _against_multi(unit, where)
+        how = f"uprobe, {against}" if against else "uprobe.multi, a link for all places of a file"
+        told.setdefault(how, []).extend(entry.probes)
+    for how, probes in told.items():
+        first = unit.module.probes[probes[0]].point
+        more = f" and {len(probes) - 1} more" if len(probes) > 1 else ""
+        unit.notes.append(f"{first}{more}: {how}")
