@@ -62,7 +62,8 @@ assert one.recv(10) == b"hello"
       foreach ([p, c] in opened) println(p, " ", c)
       foreach (k in killed) println("kill ", k, " ", killed[k])
       foreach ([h+, i, o, v] in hooks) println(h, " ", i, " ", o, " ", v, " ", hooks[h, i, o, v])
-      foreach ([h, a, t, l] in packets) println(h, " ", a, " ", t, " ", l, " ", packets[h, a, t, l])
+      foreach ([h, a, t, l] in packets)
+        println(h, " ", a, " ", t, " ", l, " ", packets[h, a, t, l])
     }
     """
     done = run(tmp_path, program, "-e", script)
