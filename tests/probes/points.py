@@ -110,6 +110,8 @@ def expr_text(expr: ast.Expr) -> str:
         case ast.Print():
             args = [expr_text(arg) for arg in (expr.format, *expr.args) if arg is not None]
             return f"{expr.name}({', '.join(args)})"
+        case ast.Call():
+            return f"{expr.name}({', '.join(map(expr_text, expr.args))})"
         case CoreContext():
             return f"{expr.kind}{expr.index}"
         case CoreIntrinsic():

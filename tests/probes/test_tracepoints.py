@@ -111,8 +111,8 @@ def test_numbered_arguments() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'procfs("x").read',
-        "process.syscall",
+        'java("x").class("y").method("z")',
+        'python3.module("x").function("y")',
     ],
 )
 def test_what_is_not_supported_is_said_to_be(text: str) -> None:

@@ -56,7 +56,10 @@ SHAPES = [
     ('function("thrice").inline', 1),
     ('function("f").label("out")', 1),
     ('function("f").callee("inner")', 1),
+    ('function("f").callee("inner").call', 1),
+    ('function("f").callee("inner").return', 1),
     ('function("f").callees', 2),
+    ('function("f").callees(2)', 2),
     ('function("{inner,f}*")', 0),
     ('function("[fi]*")', 2),
     ('statement("f@program.c:13")', 1),
@@ -68,6 +71,10 @@ SHAPES = [
     ('plt("getppid").return', 1),
     ('library("libc.so.6").function("getppid")', 1),
     ('library("libc.so.*").function("getppid").return', 1),
+    ("plt", None),
+    ("plt.return", None),
+    ("thread.begin", 0),
+    ("thread.end", 0),
     ("syscall", None),
     ("syscall.return", None),
     ("begin", None),
@@ -101,7 +108,7 @@ def check(found: str, calls: int) -> None:
     for (shape, times), count in zip(SHAPES, found.split(), strict=True):
         if times is not None:
             assert int(count) == calls * times, shape
-        elif shape in ("begin", "end"):
+        elif shape in ("begin", "end", "plt", "plt.return"):
             assert int(count) >= 1, shape
         else:
             assert int(count) > 3, shape
@@ -263,3 +270,18 @@ def test_name_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert run('probe process("some-tool").function("main") { println($c) }', "some-tool") == "1\n"
     assert run('probe process.function("main") { println($c) }', "some-tool") == "1\n"
+
+
+def test_functions_by_address(program: Path) -> None:
+    """Addresses of the file, as symbol tables have them."""
+    names = subprocess.run(["nm", program], capture_output=True, text=True).stdout
+    found = re.search(r"^(\w+) T f$", names, re.MULTILINE)
+    assert found
+    shapes = [f"function(0x{found[1]})", f"function(0x{found[1]}).call"]
+    shapes += [f"function(0x{found[1]}).return", f"statement(0x{found[1]})"]
+    probes = [f'probe process("{program}").{shape} {{ println("{n}") }}' for n, shape in
+              enumerate(shapes)]  # fmt: skip
+    script = program.parent / "run1.sh"
+    script.write_text(f"#!/bin/sh\necho 4 | {program} > /dev/null\n")
+    script.chmod(0o755)
+    assert sorted(run("\n".join(probes), script).split()) == ["0", "1", "2", "3"]

@@ -41,7 +41,8 @@ _SYSCALLS: Final[dict[str, Literal["enter", "exit"]]] = {
 _CODE: Final = (
     "function(string)", "function(string).call", "function(string).return",
     "function(string).exported", "function(string).inline", "function(string).label(string)",
-    "function(string).callee(string)", "function(string).callees",
+    "function(string).callee(string)", "function(string).callee(string).call",
+    "function(string).callee(string).return", "function(string).callees",
     "function(string).callees(number)",
     "function(number)", "function(number).call", "function(number).return",
     "statement(string)", "statement(string).nearest",
