@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.rows import Row
 from bench.tools import ROOT, STAP, interleaved, tracer
 
-_CALLS, _ROUNDS, _SESSIONS = 2_000, 100, 7
+_CALLS = 2_000
 _FUNCTIONS = 5_000
 _UNITS, _STRUCTS, _MEMBERS, _WORKERS = 70, 4_000, 24, 100  # together some 100 MB
 
@@ -22,7 +22,7 @@ def user_rows(work: Path) -> list[Row]:
     return [*per_call(work), *attaching(work), *first_variable(work)]
 
 
-def per_call(work: Path) -> list[Row]:
+def per_call(work: Path, sessions: int = 7, rounds: int = 100) -> list[Row]:
     """What a count at a function of a program adds to a call; the least of interleaved rounds."""
     program = work / "caller"
     subprocess.run(["gcc", "-O2", "-o", program, ROOT / "bench/caller.c"], check=True)
@@ -33,23 +33,23 @@ def per_call(work: Path) -> list[Row]:
     peer = f'BEGIN {{ printf("ready\\n"); }} uprobe:{program}:target {{ @c = count(); }}'
     commands = {"ours": [STAP, "-e", ours], "peer": ["bpftrace", "-e", peer]}
     times: dict[str, list[float]] = {name: [] for name in ("none", *commands)}
-    for _ in range(_SESSIONS):
-        times["none"].append(_calling(program))
+    for _ in range(sessions):
+        times["none"].append(_calling(program, rounds))
         for name, command in commands.items():
             out = work / "caller.txt"
-            with tracer(command, "ready", out):
-                times[name].append(_calling(program))
+            with tracer(command, "ready", out, patience=240):
+                times[name].append(_calling(program, rounds))
             counted = int(re.findall(r"(\d+)\s*$", out.read_text(), re.M)[-1])
-            if counted != _CALLS * _ROUNDS:
-                raise RuntimeError(f"{name}: counted {counted} of {_CALLS * _ROUNDS}")
+            if counted != _CALLS * rounds:
+                raise RuntimeError(f"{name}: counted {counted} of {_CALLS * rounds}")
     base = min(times["none"])
     mine, theirs = min(times["ours"]) - base, min(times["peer"]) - base
     return [Row("added by process.function { c++ }", f"{mine:.0f} ns", f"{theirs:.0f} ns",
                 mine / theirs, 1.0)]  # fmt: skip
 
 
-def _calling(program: Path) -> float:
-    command = [program, str(_CALLS), str(_ROUNDS)]
+def _calling(program: Path, rounds: int) -> float:
+    command = [program, str(_CALLS), str(rounds)]
     return float(subprocess.run(command, check=True, capture_output=True).stdout)
 
 

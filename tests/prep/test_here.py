@@ -36,6 +36,7 @@ def check_truth() -> None:
     for name, feature in (
         ("uprobes", "uprobe"), ("uprobe.multi", "uprobe_multi"), ("kprobes", "kprobe"),
         ("kprobe.multi", "kprobe_multi"), ("fentry, fexit", "fexit"), ("tracepoints", "tp_btf"),
+        ("netfilter hooks", "netfilter"),
     ):  # fmt: skip
         assert (said[f"eBPF/{name}"] == "ok") == features.has(feature), name
     assert status == 0

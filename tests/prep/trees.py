@@ -21,6 +21,7 @@ CONFIG_KPROBE_EVENTS=y
 CONFIG_KRETPROBES=y
 CONFIG_LSM="landlock,lockdown,yama,loadpin,safesetid,integrity,apparmor,selinux,smack,tomoyo,bpf"
 CONFIG_MODULES=y
+CONFIG_NETFILTER_BPF_LINK=y
 CONFIG_PERF_EVENTS=y
 CONFIG_TRACEPOINTS=y
 CONFIG_UPROBES=y

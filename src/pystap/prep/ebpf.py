@@ -45,6 +45,8 @@ _MECHANISMS: Final = (
                "kernel functions are probed by kprobes, which cost more"),
     _Mechanism("kprobe.multi", ("kprobe_multi",), ("CONFIG_FPROBE",), "",
                "many kernel functions are attached and detached one by one, slowly"),
+    _Mechanism("netfilter hooks", ("netfilter",), ("CONFIG_NETFILTER_BPF_LINK",), "",
+               "packets are seen at kernel functions, where these can be probed"),
 )  # fmt: skip
 _HARDWARE: Final = "/sys/bus/event_source/devices/cpu"
 _LSM: Final = "/sys/kernel/security/lsm"
