@@ -191,6 +191,20 @@ def address(name: str) -> int:
     raise LookupError(name)
 
 
+def test_module_that_comes_later(modules: Modules) -> None:
+    """Its places are armed before it is loaded: its beginning counts, too."""
+    path = modules.build(PROBED)
+    script = f"""
+    probe M.function("probed_begin@work.c").call {{ println("begin") }}
+    probe M.function("probed_work").return {{ println("worked ", $return, " ", $n) }}
+    probe M.statement("probed_work@work.c:{line("loop")}") {{ println("loop ", $i) }}
+    """
+    script = script.replace("M.", f'module("{path}").')
+    words = f"sh -c 'insmod {path} && echo 2 -9 > /proc/probed; rmmod probed'"
+    done = stap("-c", words, "-e", script, timeout=_SECONDS)
+    assert done.out.splitlines() == ["begin", "loop 0", "loop 1", "worked -22 2"], done.err
+
+
 def test_what_does_not_work(probed: Path) -> None:
     """Unreadable variables are refused with the reason, or 0; so is what cannot be probed."""
     last = line("last")

@@ -3,7 +3,9 @@ compiled for these tests."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,22 @@ def test_module(kernel: MadeUp, env: ProbeEnv) -> None:
         resolve('module("another").function("*@extra.c")', env)
 
 
+def test_module_that_is_not_loaded(kernel: MadeUp, env: ProbeEnv, tmp_path: Path) -> None:
+    """Its places are known by its file; they are armed when it comes, its beginning too."""
+    path = tmp_path / "coming.ko"
+    path.write_bytes(kernel.module.read_bytes())
+    matches = resolve(f'module("{path}").function("*@extra.c")', env)
+    places = {match.points[0][0]: match.points[0][1] for match in matches}
+    names = [where.symbol for where in places.values() if isinstance(where, KernelFunction)]
+    assert names == ["extra_open", "extra_begin"]
+    assert all(isinstance(w, KernelFunction) and w.later for w in places.values())
+    assert all(text.startswith('module("coming").function("') for text in places)
+    [plain] = resolve(f'module("{path}").function("extra_open")', env)
+    assert plain.points[0][1] == KernelFunction("extra_open", "coming", later=True)
+    with pytest.raises(DiagnosticError, match="was loaded is not known"):
+        plain.context.resolve(parse_var("$counter"))
+
+
 # --- variables ----------------------------------------------------------------------------------
 
 
@@ -271,3 +289,23 @@ def test_without_debug_information(env: ProbeEnv, tmp_path: Path) -> None:
     found = caught.value.diagnostic
     assert found.message.startswith("missing x86_64 kernel/module debuginfo [man warning::debug")
     assert f"looked for {tmp_path}/vmlinux" in found.notes
+
+
+def test_damaged(kernel: MadeUp, env: ProbeEnv, tmp_path: Path) -> None:
+    """Damage is told, or what symbols say remains; there is never a traceback."""
+    good = kernel.vmlinux.read_bytes()
+    shutil.copytree(kernel.home / "include", tmp_path / "include")
+    points = ('kernel.function("*@work.c")', 'kernel.statement("work@work.c:*")',
+              'kernel.function("work")', 'kernel.function("work").callee("*")')  # fmt: skip
+    for number in range(1, 40):
+        raw = bytearray(good[: len(good) * number // 40]) if number % 2 else bytearray(good)
+        if not number % 2:
+            start = len(raw) * number // 40
+            raw[start : start + 200] = bytes(255 - byte for byte in raw[start : start + 200])
+        (tmp_path / "vmlinux").write_bytes(raw)
+        for point in points:
+            fresh = kernel.env()
+            fresh.release = str(tmp_path)
+            with contextlib.suppress(DiagnosticError):
+                for match in resolve(point, fresh):
+                    match.context.variables()

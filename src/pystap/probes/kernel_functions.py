@@ -63,6 +63,7 @@ def function_matches(
     if env.optional and not _possible(env):
         raise bad_point("this kernel cannot probe its functions", asked.tok)
     by_source = in_source or "@" in str(asked.wanted) or (asked.module and not runs(env))
+    by_source = by_source or (asked.file and asked.module not in function_table(env).modules())
     if isinstance(asked.wanted, str) and by_source:
         return _in_source(asked, env)
     if asked.file:
@@ -357,9 +358,11 @@ def _in_source(asked: _Asked, env: ProbeEnv) -> list[Match]:
 
     wild = has_wildcard(asked.module)
     modules = _modules(asked, env) if wild else [_module_of(asked)]
+    later = False
     if asked.module and not wild and runs(env):
         table = function_table(env)
-        if asked.module not in table.modules():
+        later = asked.module not in table.modules()
+        if later and not _can_wait(asked, env):
             raise _no_module(asked, table)
     kind = ".".join(asked.names[asked.at :])
     rest = [arg for arg in asked.args[asked.at :] if arg is not None]
@@ -367,7 +370,7 @@ def _in_source(asked: _Asked, env: ProbeEnv) -> list[Match]:
         rest.pop()
     found = places_in(
         modules, lambda m: _texts(asked, m), kind, rest, env, asked.tok, asked.maxactive, wild,
-        lambda: _instead(asked, env),
+        lambda: _instead(asked, env), later,
     )  # fmt: skip
     if not found and not has_wildcard(str(asked.wanted)) and not wild:
         whose = f"module {asked.module}" if asked.module else "the kernel"
@@ -377,6 +380,13 @@ def _in_source(asked: _Asked, env: ProbeEnv) -> list[Match]:
             hint=_elsewhere(asked, env),
         )
     return found
+
+
+def _can_wait(asked: _Asked, env: ProbeEnv) -> bool:
+    """Whether places of a module that is not loaded are known, and may be armed before it is."""
+    if env.has_feature is not None and not env.has_feature("kprobe"):
+        return False
+    return local_image(_module_of(asked), env) is not None
 
 
 def _elsewhere(asked: _Asked, env: ProbeEnv) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pystap.debuginfo.dwarfplaces import Place
+from pystap.debuginfo.elf import ElfError
+from pystap.debuginfo.libdw import DwarfError
 from pystap.lang.tokens import Token
 from pystap.probes.attach import Attach, KernelFunction
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.kernel_debug import function_table, local_image, required_image, runs
+from pystap.probes.shapes import bad_point
 from pystap.probes.user_places import code_matches
 from pystap.typing import TYPE_CHECKING, NamedTuple
 
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
 class KernelCode(NamedTuple):
     """The code of the kernel or a module, to be probed at places of its debug information.
 
-    ``table`` knows what may be probed, None for a kernel that does not run; ``text`` makes the
-    probe point.
+    ``table`` knows what may be probed, None for what does not run, or runs ``later``;
+    ``make_text`` makes the probe point.
     """
 
     image: KernelImage
@@ -29,6 +32,7 @@ class KernelCode(NamedTuple):
     make_text: Callable[[Iterable[str | int]], str]
     exported: bool = False
     maxactive: int = 0
+    later: bool = False
 
     def text(self, args: Iterable[str | int]) -> str:
         """A probe point of the arguments behind the module."""
@@ -48,8 +52,8 @@ class KernelCode(NamedTuple):
         if symbol is None or (self.exported and not self.image.is_exported(symbol.name)):
             return None
         instance = _instance(self.table, self.image, symbol)
-        if instance is None:
-            return None
+        if instance is None or (self.later and instance >= 0):
+            return None  # the kernel takes a name only for what it has not loaded yet
         return KernelFunction(
             symbol.name,
             self.image.module,
@@ -57,6 +61,7 @@ class KernelCode(NamedTuple):
             offset=pc - symbol.address,
             instance=instance,
             maxactive=self.maxactive if is_return else 0,
+            later=self.later,
         )
 
 
@@ -89,25 +94,32 @@ def places_in(
     maxactive: int = 0,
     lenient: bool = False,
     instead: Callable[[], str] = str,
+    later: bool = False,
 ) -> list[Match]:
     """Matches of a shape (component names behind the module, joined by dots) in some modules.
 
     ``text`` makes, for a module, what makes its probe points.  With ``lenient`` modules without
     debug information are left out as long as one has some.  ``instead`` tells what does without.
+    ``later``: the module is not loaded yet.
     """
-    table = function_table(env) if runs(env) else None
+    table = function_table(env) if runs(env) and not later else None
     names = kind.split(".")
-    found: list[Match] = []
     images = [local_image(module, env) for module in modules] if lenient else []
     if lenient and not any(images) and modules:
         required_image(modules[0], env, tok, _what(kind), instead)  # tells what is missing
+    found: list[Match] = []
     for number, module in enumerate(modules):
         image = (
             images[number] if lenient else required_image(module, env, tok, _what(kind), instead)
         )
-        if image is not None:
-            code = KernelCode(image, table, text(module), "exported" in names, maxactive)
+        if image is None:
+            continue
+        exported = "exported" in names
+        code = KernelCode(image, table, text(module), exported, maxactive, later)
+        try:
             found += code_matches(code, image.info, _generic(names), args, tok)
+        except (DwarfError, ElfError) as problem:
+            raise bad_point(str(problem), tok) from None
     return found
 
 
@@ -141,15 +153,18 @@ def copies_in(
     tok: Token,
     maxactive: int = 0,
 ) -> list[Match]:
-    """The places of a function without those whose symbols (with their numbers) are known."""
+    """The places of a function without those whose symbols (with their numbers) are known.
+
+    None where debug information is damaged: nothing but more places was hoped for.
+    """
     names = kind.split(".")
     table = function_table(env) if runs(env) else None
     code = KernelCode(image, table, text, "exported" in names, maxactive)
-    return [
-        match
-        for match in code_matches(code, image.info, _generic(names), [name], tok)
-        if not _is_known(match.points[0][1], known)
-    ]
+    try:
+        found = code_matches(code, image.info, _generic(names), [name], tok)
+    except (DwarfError, ElfError):
+        return []
+    return [match for match in found if not _is_known(match.points[0][1], known)]
 
 
 def _is_known(where: Attach, known: set[tuple[str, int]]) -> bool:
