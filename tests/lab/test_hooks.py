@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.test_kernel_functions import run
+from stap import STAP, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -273,3 +274,89 @@ for _ in range(3):
         *("check SIGCHLD", "check SIGUSR1", "check SIGUSR2"),
         *("handled 0", "ignored 0", "ignored 1", "on", "pending", "sent 0"),
     ]
+
+
+def test_disks(tmp_path: Path) -> None:
+    subprocess.run(["modprobe", "scsi_debug", "max_luns=1"], check=True)
+    names = "import glob, os; print(*[os.path.basename(p) for p in glob.glob('/sys/bus/pseudo/"
+    names += "drivers/scsi_debug/adapter0/host*/target*/*/block/*')])"
+    program = f"""
+import os, subprocess, sys, time
+deadline = time.monotonic() + 60
+while True:
+    name = subprocess.run([sys.executable, "-IS", "-c", {names!r}], capture_output=True, text=True)
+    if name.stdout.strip() or time.monotonic() > deadline:
+        break
+    time.sleep(0.1)
+f = os.open("/dev/" + name.stdout.strip(), os.O_RDONLY)
+assert len(os.pread(f, 8192, 0)) == 8192
+"""
+    script = """
+    global got
+    probe scsi.ioentry { if (q && req_addr) got["entry", disk_major]++ }
+    probe scsi.iodispatching {
+      if (data_direction_str == "FROM_DEVICE" && request_bufflen && device_state_str == "RUNNING")
+        got["dispatching", lun]++
+    }
+    probe scsi.iodone { if (host_no >= 0 && req_addr) got["done", lun]++ }
+    probe scsi.iocompleted { if (goodbytes) got["completed", lun]++ }
+    probe ioscheduler_trace.elv_issue_request {
+      if (disk_major == 8 && rq && elevator_name != "") got["issue", disk_major]++
+    }
+    probe ioscheduler_trace.elv_completed_request {
+      if (disk_major == 8) got["elevator", disk_major]++
+    }
+    probe end { foreach ([k+, n] in got) println(k, " ", n) }
+    """
+    done = run(tmp_path, program, "-e", script)
+    assert done.out.splitlines() == [
+        *("completed 0", "dispatching 0", "done 0", "elevator 8", "entry 8", "issue 8"),
+    ]
+    subprocess.run(["modprobe", "-r", "scsi_debug"], check=False)
+
+
+def test_a_module_that_is_loaded_later(tmp_path: Path) -> None:
+    subprocess.run(["modprobe", "-r", "dummy"], check=False, capture_output=True)
+    program = """
+import subprocess
+def call(*words):
+    subprocess.run(words, check=True)
+call("modprobe", "dummy", "numdummies=0")
+call("ip", "link", "add", "first", "type", "dummy")
+call("modprobe", "-r", "dummy")
+call("modprobe", "dummy", "numdummies=0")
+call("ip", "link", "add", "second", "type", "dummy")
+call("modprobe", "-r", "dummy")
+"""
+    script = """
+    global reads
+    probe module("dummy").function("dummy_setup") {
+      printf("%s %d %s\\n", pp(), $dev != 0, execname())
+    }
+    probe module("dummy").function("dummy_validate").return { println("valid ", $return) }
+    probe kernel.function("vfs_read").return.maxactive(3) {
+      if (pid() == target() && register("rsp")) reads++
+    }
+    probe end { println(reads > 0) }
+    """
+    done = run(tmp_path, program, "-v", "-e", script)
+    assert "module dummy is not loaded yet" in done.err
+    assert done.out.splitlines() == [
+        *("valid 0", 'module("dummy").function("dummy_setup") 1 ip') * 2,
+        "1",
+    ]
+    assert Path("/sys/kernel/tracing/kprobe_events").read_text() == ""
+
+
+def test_named_probes_do_not_stay(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = """
+    probe begin { println("ready") }
+    probe kernel.function("vfs_read").return.maxactive(3) { if (register("rsp") == 1) exit() }
+    """
+    events = Path("/sys/kernel/tracing/kprobe_events")
+    with out.open("wb") as file, subprocess.Popen([STAP, "-e", script], stdout=file) as process:
+        wait_for(lambda: "ready" in out.read_text(), 200)
+        assert f"r3:pystap_{process.pid}_" in events.read_text()
+        process.kill()
+    wait_for(lambda: not events.read_text(), 60)
