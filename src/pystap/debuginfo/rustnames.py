@@ -14,6 +14,7 @@ _BASIC: Final = {
 }  # fmt: skip
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DEEPEST: Final = 200
+_MOST_PARTS: Final = 2000
 
 
 class _Damaged(Exception):  # noqa: N818 - not a name of this form
@@ -35,12 +36,20 @@ class _Parser:
         self._text = text
         self._at = 0
         self._depth = 0
+        self._parts = 0
         self._lifetimes = 0
 
     def whole(self) -> str:
         if self._text[self._at].isdigit():
             raise _Damaged  # an encoding of the future
         return self._path(values=True)
+
+    def _enter(self) -> None:
+        """Begin something that may have others inside; references make names of any length."""
+        self._depth += 1
+        self._parts += 1
+        if self._depth > _DEEPEST or self._parts > _MOST_PARTS:
+            raise _Damaged
 
     def _next(self) -> str:
         self._at += 1
@@ -83,9 +92,7 @@ class _Parser:
         return joined.encode("ascii").decode("punycode").encode("utf-8").decode("latin-1")
 
     def _path(self, values: bool) -> str:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise _Damaged
+        self._enter()
         try:
             return self._path_of(self._next(), values)
         finally:
@@ -158,9 +165,7 @@ class _Parser:
         return text
 
     def _type(self) -> str:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise _Damaged
+        self._enter()
         try:
             return self._type_of(self._next())
         finally:
@@ -236,8 +241,8 @@ class _Parser:
             return "_"
         minus = "-" if self._has("n") else ""
         begin = self._at
-        while not self._has("_"):
-            self._at += 1
+        while self._next() != "_":
+            pass
         value = int(self._text[begin : self._at - 1] or "0", 16)
         if kind == "b":
             return "true" if value else "false"

@@ -10,7 +10,14 @@ from __future__ import annotations
 from pystap.backend.bpf import helpers, layout
 from pystap.backend.bpf.facts import X86_PT_REGS
 from pystap.backend.bpf.loops import run_loop
-from pystap.backend.bpf.user_mappings import Reader, find_mapping, offset_in_file
+from pystap.backend.bpf.user_mappings import (
+    END,
+    START,
+    Reader,
+    find_mapping,
+    found,
+    offset_in_file,
+)
 from pystap.backend.bpf.user_objects import UNWIND, Table, note_unknown
 from pystap.debuginfo import callframes as rows
 from pystap.typing import TYPE_CHECKING, Final
@@ -189,7 +196,7 @@ def _emit_step(u: Unit, b: FunctionBuilder) -> None:
     address = b.load("i64", registers, 8 * _PC)
     exact = b.load("i64", registers, _WAS_EXACT)
     inside = address - b.select(exact.eq(0), 1, 0)
-    mapped = find_mapping(s, index, inside)
+    mapped = _find_mapping(s, index, inside)
     # Any number at hand would do for a return address; what is not mapped is none.
     with b.if_(b.both(mapped.eq(0), exact.eq(0))):
         b.ret(0)
@@ -208,6 +215,19 @@ def _emit_step(u: Unit, b: FunctionBuilder) -> None:
         with sw.case(rows.SIGNAL):
             b.ret(b.call(_signal_function(u), index))
     b.ret(b.call(_frame_function(u), index))
+
+
+def _find_mapping(s: Scope, index: Value, address: Value) -> Value:
+    """1 when there is a mapping of the address, which often is that of the frame before."""
+    b = s.b
+    where = found(s)
+    start, end = b.load("i64", where, START), b.load("i64", where, END)
+    known = b.both(address.uge(start), address.ult(end))
+    first = b.load("i64", _stack(s), _COUNT).eq(0)
+    mapped = b.var("i64", 1)
+    with b.if_(b.either(first, known ^ 1)):
+        mapped.set(find_mapping(s, index, address))
+    return mapped.get()
 
 
 def _enter(s: Scope, address: Value) -> None:
