@@ -15,7 +15,7 @@ from lab.modules import Module, Modules
 TOOL = Path(__file__).parents[2] / "tools" / "make_staprun.py"
 PYTHON = sys._base_executable  # type: ignore[attr-defined]
 HELLO = Module("-m", "simple", "-e", 'global x probe oneshot { println("hello ", x); x++ }')
-NOT_IN_IT = ("backend", "cli", "ir", "lang", "output", "probes", "sema", "tapset")
+NOT_IN_IT = ("backend", "cli", "ir", "lang", "probes", "sema", "tapset")
 
 
 def made(directory: Path) -> Path:
