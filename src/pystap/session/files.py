@@ -141,7 +141,8 @@ class Files:
                 return b""
             case fuse.FLUSH | fuse.FSYNC | fuse.ACCESS:
                 return b""
-        raise OSError(errno.ENOSYS, "not offered")
+        error = errno.EPERM if request.opcode in fuse.CHANGES else errno.ENOSYS
+        raise OSError(error, "not offered")
 
     def _read(self, request: Request) -> bytes:
         """A part of the text, which the handler makes when its beginning is read."""
