@@ -28,6 +28,7 @@ extern int later;
 int later = 9;
 static struct node table[4];
 volatile long sink;
+__attribute__((const)) int dropped(int n);
 
 static inline __attribute__((always_inline)) int doubled(int v)
 {
@@ -54,6 +55,12 @@ out:
 	return sum + counter++;
 }
 
+int both(struct node *unused, int v)
+{
+	sink = v;
+	return v + 1;
+}
+
 __attribute__((noinline)) int quiet(int n)
 {
 	sink = n;
@@ -62,7 +69,7 @@ __attribute__((noinline)) int quiet(int n)
 
 int _start(void)
 {
-	return work(table, 3, GREEN) + doubled(counter) + quiet(4);
+	return work(table, 3, GREEN) + doubled(counter) + quiet(4) + both(table + dropped(3), 2);
 }
 """
 OTHER = """\
@@ -73,6 +80,7 @@ static __attribute__((noinline)) int twin(int n)
 	sink = counter;
 	return n - 1;
 }
+int dropped(int n) { return n * 3; }
 int other(int n) { return twin(n) + counter++; }
 """
 MODULE = """\
@@ -98,10 +106,11 @@ def line(source: str, mark: str) -> int:
 class MadeUp:
     """The files of the kernel in a directory, which ``-r`` would name, and its module."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, release: str = "") -> None:
+        """``release`` is that of the machine if not given."""
         self.home = home
         (home / "include/generated").mkdir(parents=True)
-        text = f'#define UTS_RELEASE "{os.uname().release}"\n'
+        text = f'#define UTS_RELEASE "{release or os.uname().release}"\n'
         (home / "include/generated/utsrelease.h").write_text(text)
         self.vmlinux, self.module = home / "vmlinux", home / "extra.ko"
         _compile(home, "work.c", VMLINUX)

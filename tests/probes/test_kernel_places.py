@@ -20,6 +20,7 @@ from pystap.probes.attach import KernelFunction
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.core import CoreContext
 from pystap.probes.kernel import FAMILY
+from stap import stap
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +61,16 @@ def test_functions_of_a_file(env: ProbeEnv) -> None:
     """Those that may not be probed are left out; inlined ones are where they were inlined."""
     found = shown('kernel.function("*@work.c")', env)
     names = [text.partition("@")[0] for text in found]
-    assert names == ["_start", "doubled", "doubled", "twin", "work"]
+    assert names == ["_start", "both", "both", "doubled", "doubled", "twin", "work"]
     assert [text.rpartition(" ")[2].rstrip("+") for text in found] == [
-        "_start", "_start", "work", "twin#0", "work",
+        "_start", "_start", "both", "_start", "work", "twin#0", "work",
     ]  # fmt: skip
     calls = shown('kernel.function("*@work.c").call', env)
-    assert [text.partition("@")[0] for text in calls] == ["_start", "twin", "work"]
+    assert [text.partition("@")[0] for text in calls] == ["_start", "both", "twin", "work"]
     returns = shown('kernel.function("*@work.c").return', env)
     assert returns == [f"{text} return" for text in calls]
     inlined = shown('kernel.function("*@work.c").inline', env)
-    assert [text.partition("@")[0] for text in inlined] == ["doubled", "doubled"]
+    assert [text.partition("@")[0] for text in inlined] == ["both", "doubled", "doubled"]
 
 
 def test_functions_of_one_name(env: ProbeEnv) -> None:
@@ -252,6 +253,21 @@ def test_enumerators(env: ProbeEnv) -> None:
     found = match.context.resolve(parse_var("$GREEN"))
     assert isinstance(found, ast.Number)
     assert found.value == 5
+
+
+def test_inlined_places_that_a_handler_does_not_fit(tmp_path: Path) -> None:
+    """They are left out with a warning; where all there is is inlined, that is an error."""
+    made = MadeUp(tmp_path / "other", "9.9.9-made-up")
+    words = ("-r", made.home, "-p2", "-e")
+    done = stap(*words, 'probe kernel.function("both") { println($v) }')
+    assert done.out.count("kernel.function") == 4, done.err  # each with where it comes from
+    assert done.err == ""
+    done = stap(*words, 'probe kernel.function("both") { println($v, $unused) }')
+    assert re.findall(r"pc=(\w+)\+", done.out) == ["both"], done.err
+    assert re.search(r"WARNING: not probed: kernel\.function\(\"both@.*'\$unused'", done.err)
+    done = stap(*words, 'probe kernel.function("both").inline { println($unused) }')
+    assert done.status == 1
+    assert "'$unused' not accessible at this address" in done.err
 
 
 # --- refusals -----------------------------------------------------------------------------------

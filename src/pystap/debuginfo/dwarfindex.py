@@ -42,6 +42,7 @@ _CODE: Final = (c.TAG_SUBPROGRAM, c.TAG_LEXICAL_BLOCK, c.TAG_INLINED, c.TAG_NAME
 _MOST_SEARCHES: Final[dict[Kind, int]] = {"function": 4, "variable": 40, "type": 40}
 # C, C89, C99, C11, assembler
 _FLAT_LANGUAGES: Final = frozenset((0x01, 0x02, 0x0C, 0x1D, 0x8001))
+_FEW_FUNCTIONS: Final = 3  # whose search takes no longer than making an index
 _INDEXED_STRINGS: Final = (".debug_str_offsets", ".debug_str_offsets.dwo")
 
 _Table = dict[str, list[int]]
@@ -52,7 +53,7 @@ class Names:
 
     __slots__ = (
         "_bytes", "_complete", "_dirty", "_dwarf", "_functions", "_functions_sought", "_path",
-        "_sections", "_tables", "_whole",
+        "_sections", "_sought", "_tables", "_whole",
     )  # fmt: skip
 
     def __init__(self, dwarf: Dwarf, build_id: str = "", cache: str = "") -> None:
@@ -65,6 +66,7 @@ class Names:
         self._dirty = False
         self._functions: FunctionIndex | None = None
         self._functions_sought = False
+        self._sought = 0  # names of functions that were looked for
         self._path = os.path.join(cache, f"dwarf-{build_id}.names") if build_id and cache else ""
         if self._path:
             self._load()
@@ -172,7 +174,9 @@ class Names:
 
     def _look_for(self, kind: Kind, name: str) -> list[int] | None:
         """The entries of a name that nobody asked for before."""
-        index = self._function_index() if kind == "function" else None
+        self._sought += kind == "function"
+        many = self._sought > _FEW_FUNCTIONS
+        index = self._function_index(build=many) if kind == "function" else None
         units = None if index is not None else self._mentioning(name, _MOST_SEARCHES[kind])
         if units is None and kind == "function":
             index = index or self._function_index(build=True)

@@ -88,13 +88,15 @@ class Match:
 
     ``points`` are pairs of canonical probe point text (what pp() gives) and where it attaches.
     ``parts``, where there is one, gives the same places as several matches, each alike in
-    context variables: ``context`` then is for handlers that use none.
+    context variables: ``context`` then is for handlers that use none.  ``spare`` places are left
+    out, with a warning, when a handler uses what is not there.
     """
 
     points: list[tuple[str, Attach]]
     context: Context
     notes: list[str] = field(default_factory=list)
     parts: Callable[[], list[Match]] | None = None
+    spare: bool = False
 
 
 class Family(Protocol):

@@ -83,6 +83,8 @@ def function_matches(
     symbols = table.matching(name, asked.module)
     described = _described(asked, name, symbols, env)
     functions = _by_name(asked, name, table, symbols, bool(described))
+    for match in described:
+        match.spare = bool(functions)
     return _known(asked, functions, env) + described
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pystap.diag.diagnostic import Diagnostic, DiagnosticError
+from pystap.diag.diagnostic import Diagnostic, DiagnosticError, Diagnostics
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, iter_children, transform, walk
@@ -39,7 +39,8 @@ def derive_probes(work: Work) -> None:
         groups = _groups(work, definition, found)
         for group in groups:
             where = group[0].match.points[0][0] if len(groups) > 1 else ""
-            _derive_group(work, definition, group, where)
+            derive = _derive_spare if all(item.match.spare for item in group) else _derive_group
+            derive(work, definition, group, where)
 
 
 def _groups(work: Work, definition: ast.ProbeDef, found: list[Found]) -> list[list[Found]]:
@@ -116,6 +117,24 @@ class _Used:
             return context.share_key
         offered = context.locals() if self._names else {}
         return context.key_for(self._targets | (self._names & offered.keys()))
+
+
+def _derive_spare(work: Work, definition: ast.ProbeDef, group: list[Found], where: str) -> None:
+    """The same for places that are left out when the handler does not fit them."""
+    diags, work.diags = work.diags, Diagnostics()
+    before = len(work.probes), len(work.bodies), set(work.bad_places)
+    _derive_group(work, definition, group, where)
+    problems, work.diags = work.diags, diags
+    if not problems.errors:
+        diags.items += problems.items
+        return
+    del work.probes[before[0] :], work.bodies[before[1] :]
+    work.bad_places = before[2]
+    first = problems.errors[0]
+    count = sum(len(item.match.points) for item in group)
+    more = f" and {count - 1} more" if count > 1 else ""
+    text = f"not probed: {group[0].match.points[0][0]}{more}: {first.message}"
+    diags.warn(text, first.token)
 
 
 def _derive_group(work: Work, definition: ast.ProbeDef, group: list[Found], where: str) -> None:
