@@ -121,16 +121,12 @@ def _described(node: ast.AtVar, module: str, env: ProbeEnv) -> Place | None:
 
 
 def _unknown(node: ast.AtVar, module: str, env: ProbeEnv) -> Exception:
-    from pystap.probes.kernel_debug import how_to_get, kernel_files, local_image
+    from pystap.probes.kernel_debug import local_image
 
     if module and _btf_of(module, env) is None and local_image(module, env) is None:
         return error(f"no type information for module '{module}'", node.tok)
     where = f" in {node.module}" if node.module else ""
     hint = "@defined() tells whether one can be read"
     if local_image(module, env) is None:
-        files = kernel_files(env)
-        hint = (
-            "BTF describes per-CPU variables only, debug information would tell all;"
-            f" {how_to_get(files.release, files.build)}"
-        )
+        hint = f"BTF describes per-CPU variables only, debug information all; {hint}"
     return error(f"unable to find global variable '{node.target}'{where}", node.tok, hint=hint)
