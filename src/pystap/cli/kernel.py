@@ -25,6 +25,10 @@ def run_kernel(
     """Run the passes up to ``-p``; the exit status.  ``reason``: why this runtime was chosen."""
     from pystap.backend.kmod.trees import BuildError, NoTreeError
 
+    if options.last_pass == 5 and _is_foreign(options):
+        if not options.suppress_warnings:
+            complain("WARNING: kernel release/architecture mismatch with host forces last-pass 4.")
+        options.last_pass = 4
     source = translate(options, name, text, report)
     if isinstance(source, int):
         return source
@@ -47,6 +51,18 @@ def run_kernel(
         sys.stdout.write(f"{module.name if options.module_name else module}\n")
         return 0
     return run_module(options, module, report)
+
+
+def _is_foreign(options: Options) -> bool:
+    """Whether the module is for another kernel than this one (-r)."""
+    from pystap.backend.kmod.trees import BuildError, build_directory, release_of
+
+    if not options.release:
+        return False
+    try:
+        return release_of(build_directory(options.release)) != os.uname().release
+    except BuildError:
+        return False  # pass 4 will tell
 
 
 def translate(options: Options, name: str, text: str, report: PassReport) -> str | int:
