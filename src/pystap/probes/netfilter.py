@@ -51,6 +51,7 @@ _PRIORITIES: Final[dict[str, int]] = {
     }.items()
 }  # fmt: skip
 _ACCEPT: Final = 1
+_FEW: Final = 6  # names shown where none is like the one given
 _NAMES: Final = ("$hooknum", "$skb", "$in", "$out", "$verdict")
 
 
@@ -148,7 +149,7 @@ def _one_of(name: str, known: Iterable[str], what: str, tok: Token) -> None:
 
     names = list(known)
     if name not in names:
-        near = suggest(name, names) or names
+        near = suggest(name, names) or names[:_FEW]
         raise bad_point(f"no {what} '{name}' (similar: {', '.join(near)})", tok)
 
 
