@@ -101,7 +101,7 @@ class _Section:
         for start, end in self._entries():
             try:
                 found = self._function(start, end)
-            except (IndexError, struct.error):
+            except (IndexError, ValueError, struct.error):
                 continue  # a damaged entry tells nothing
             if found is not None:
                 yield found

@@ -413,7 +413,7 @@ class Elf:
     def _unpack(self, layout: str, at: int, what: str) -> tuple[int, ...]:
         try:
             return struct.unpack_from(self._order + layout, self._data, at)
-        except struct.error:
+        except (struct.error, OverflowError):
             raise ElfError(f"{self.path}: truncated ({what} at {at:#x})") from None
 
     def _bytes(self, offset: int, size: int, what: str) -> bytes:
@@ -422,7 +422,8 @@ class Elf:
         return self._data[offset : offset + size]
 
     def _string(self, start: int, limit: int) -> str:
-        end = self._data.find(b"\0", start, limit)
+        size = len(self._data)
+        end = self._data.find(b"\0", min(start, size), min(limit, size))
         if end < 0:
             raise ElfError(f"{self.path}: damaged string table")
         return self._data[start:end].decode("latin-1")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from pystap.debuginfo.elf import STT_FUNC, STT_GNU_IFUNC, Elf, ElfError, Symbol
+from pystap.debuginfo.elf import STT_FUNC, Elf, ElfError, Symbol
 from pystap.debuginfo.objecttable import Table, make_table
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from pystap.debuginfo.dwarf import Dwarf
 
-_VERSION: Final = 1  # of what is kept on disk
+_VERSION: Final = 2  # of what is kept on disk
 _KEPT: Final = "object-"
 #: bytes of debug information of which all lines and inlined functions are read
 _MOST_DEBUG: Final = 64 << 20
+_LARGE: Final = 4 << 20  # bytes of a table that is kept compressed
 _STT_NOTYPE: Final = 0
 _MINI: Final = ".gnu_debugdata"  # a symbol table for back traces, compressed
 
@@ -47,12 +48,16 @@ def object_table(path: str, *, places: bool, cache: str = "", sysroot: str = "")
 def _make(elf: Elf, lines_of: Dwarf | None, debug: Dwarf | None) -> Table:
     from pystap.debuginfo.callframes import read_rows
     from pystap.debuginfo.demangle import demangle
+    from pystap.debuginfo.libdw import DwarfError
     from pystap.debuginfo.sourceplaces import read_places
 
     symbols = list(_symbols(elf, debug))
     for symbol in symbols:
         symbol.name = demangle(symbol.name)
-    places, inlined = read_places(lines_of, demangle) if lines_of is not None else ([], [])
+    try:
+        places, inlined = read_places(lines_of, demangle) if lines_of is not None else ([], [])
+    except DwarfError:
+        places, inlined = [], []  # damaged: names are left
     return make_table(elf, read_rows(elf), symbols, places, inlined)
 
 
@@ -65,8 +70,7 @@ def _symbols(elf: Elf, debug: Dwarf | None) -> Iterator[Symbol]:
 
     yield from _functions(elf)
     if debug is not None and debug.path != elf.path:
-        with Elf(debug.path) as other:
-            yield from _functions(other)
+        yield from _of_file(debug.path)
     section = elf.section(_MINI)
     if section is not None:
         yield from _of_mini(elf.section_bytes(section))
@@ -83,21 +87,26 @@ def _functions(elf: Elf) -> Iterator[Symbol]:
             yield symbol
 
 
-def _of_mini(raw: bytes) -> Iterator[Symbol]:
+def _of_file(path: str) -> list[Symbol]:
+    """The functions of a file that is not needed; none if it is damaged."""
+    try:
+        with Elf(path) as elf:
+            return list(_functions(elf))
+    except (ElfError, OSError):
+        return []
+
+
+def _of_mini(raw: bytes) -> list[Symbol]:
     import lzma
 
     try:
         content = lzma.decompress(raw)
-        descriptor = os.memfd_create("symbols")
-    except (lzma.LZMAError, OSError):
-        return
+    except lzma.LZMAError:
+        return []
+    descriptor = os.memfd_create("symbols", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, content)
-        with Elf(f"/proc/self/fd/{descriptor}") as elf:
-            kinds = (STT_FUNC, STT_GNU_IFUNC)
-            yield from (s for s in elf.symbols(2, kinds) if s.section)
-    except ElfError:
-        return
+        return _of_file(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
 
@@ -141,23 +150,36 @@ def _load(cache: str, name: str) -> Table | None:
         with open(os.path.join(cache, name), "rb") as file:
             if os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):
                 return None
-            flags, content = file.read(2), file.read()
+            flags, content = file.read(3), file.read()
     except OSError:
         return None
-    if len(flags) < 2 or not content:
+    if len(flags) < 3 or not content:
         return None
-    return Table(content, flags[:1] == b"u", flags[1:] == b"s")
+    if flags[2:] == b"z":
+        import zlib
+
+        try:
+            content = zlib.decompress(content)
+        except zlib.error:
+            return None
+    return Table(content, flags[:1] == b"u", flags[1:2] == b"s")
 
 
 def _store(cache: str, name: str, table: Table) -> None:
     """Keep a table; that it cannot be kept is no error."""
     temporary = os.path.join(cache, f".{name}.{os.getpid()}")
     flags = (b"u" if table.unwinds else b"-") + (b"s" if table.symbols else b"-")
+    content = table.content
+    large = len(content) > _LARGE
+    if large:
+        import zlib
+
+        content = zlib.compress(content, 1)
     try:
         os.makedirs(cache, mode=0o700, exist_ok=True)
         with open(temporary, "wb") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.write(flags + table.content)
+            file.write(flags + (b"z" if large else b"-") + content)
         os.replace(temporary, os.path.join(cache, name))
     except OSError:
         import contextlib

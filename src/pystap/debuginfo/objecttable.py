@@ -141,7 +141,7 @@ def _symbols(symbols: Iterable[Symbol], offsets: _Offsets, names: _Names) -> lis
     packed = []
     for at in sorted(chosen):
         name = names.place(chosen[at].name.encode("latin-1", "replace"))
-        packed.append(_FOUR.pack(at, min(chosen[at].size, _MOST - 1), name, 0))
+        packed.append(_four(at, chosen[at].size, name, 0))
     return packed
 
 
@@ -157,7 +157,7 @@ def _places(places: list[Place], offsets: _Offsets, names: _Names) -> list[bytes
         at = offsets.of(place.address)
         if at >= 0:
             file = names.place(place.file.encode("latin-1", "replace"))
-            found[at] = _FOUR.pack(at, file, place.line, place.inlined)
+            found[at] = _four(at, file, place.line, place.inlined)
     return [found[at] for at in sorted(found)]
 
 
@@ -165,4 +165,9 @@ def _inlined(call: Inlined, offsets: _Offsets, names: _Names) -> bytes:
     name = names.place(call.name.encode("latin-1", "replace"))
     file = names.place(call.file.encode("latin-1", "replace"))
     start = max(offsets.of(call.start), 0)
-    return _FOUR.pack(name, start, call.size, call.outer) + _FOUR.pack(file, call.line, 0, 0)
+    return _four(name, start, call.size, call.outer) + _four(file, call.line, 0, 0)
+
+
+def _four(*numbers: int) -> bytes:
+    """An element of four numbers; what damaged files say may be out of range."""
+    return _FOUR.pack(*(min(max(number, 0), _MOST - 1) for number in numbers))
