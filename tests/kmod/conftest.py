@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from stap import wait_for
+
+PYTHON = sys._base_executable  # type: ignore[attr-defined]
+_WORK = """
+import os
+f = os.open("/proc/version", os.O_RDONLY)
+while True:
+    for _ in range(100): os.pread(f, 16, 0)
+    os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+"""
+
+
+@contextmanager
+def load_on_all_cpus() -> Iterator[None]:
+    """Processes that keep every CPU busy with system calls and process starts."""
+    running = []
+    try:
+        for cpu in os.sched_getaffinity(0):
+            words = ["taskset", "-c", str(cpu), PYTHON, "-ISc", _WORK]
+            running.append(subprocess.Popen(words))
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(autouse=True)

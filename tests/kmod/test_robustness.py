@@ -6,10 +6,7 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,18 +17,10 @@ from pystap.staprun.loading import LoadError, load, unload
 from pystap.staprun.modulefile import ModuleFile
 from stap import wait_for
 
-from .conftest import left, processes
+from .conftest import left, load_on_all_cpus, processes
 
 pytestmark = pytest.mark.lab
 
-_PYTHON = sys._base_executable  # type: ignore[attr-defined]
-_WORK = """
-import os
-f = os.open("/proc/version", os.O_RDONLY)
-while True:
-    for _ in range(100): os.pread(f, 16, 0)
-    os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
-"""
 BUSY = Module(
     "-e",
     """
@@ -67,21 +56,6 @@ UNKNOWN = Module(
     """,
 )
 WRITES = Module("-e", 'probe timer.ms(1) { printf("%1000d\\n", 1) }')
-
-
-@contextmanager
-def load_on_all_cpus() -> Iterator[None]:
-    """Processes that keep every CPU busy with system calls and process starts."""
-    running = []
-    try:
-        for cpu in os.sched_getaffinity(0):
-            words = ["taskset", "-c", str(cpu), _PYTHON, "-ISc", _WORK]
-            running.append(subprocess.Popen(words))
-        yield
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
 
 
 def test_many_sessions_under_load(modules: Modules) -> None:
@@ -157,18 +131,28 @@ def test_more_memory_than_there_is(modules: Modules) -> None:
     assert done.status == 1
 
 
+def changed(path: Path, name: bytes, to: Path) -> str:
+    """A module that looks for something that does not exist in place of a name."""
+    data = path.read_bytes()
+    assert name + b"\0" in data
+    to.write_bytes(data.replace(name + b"\0", name[:-1] + b"_\0"))
+    return str(to)
+
+
 def test_a_probe_that_cannot_be_registered(modules: Modules, tmp_path: Path) -> None:
-    name = b"vfs_fsync\0"
-    data = modules.build(UNKNOWN).read_bytes()
-    assert name in data
-    path = tmp_path / "stap_unknown.ko"
-    path.write_bytes(data.replace(name, b"vfs_fsynx\0"))
-    done = staprun("-R", str(path))
+    built, name = modules.build(UNKNOWN), tmp_path / "stap_unknown.ko"
+    done = staprun("-R", changed(built, b"sched_switch", name))
     assert done.err == (
-        'ERROR: probe kprobe.function("vfs_fsync") registration error (rc -2): '
+        'ERROR: probe kernel.trace("sched_switch") registration error (rc -2): '
         "No such file or directory\n"
     )
     assert done.status == 1
+    done = staprun("-R", "--time-limit", "0.2", changed(built, b"vfs_fsync", name))
+    assert (
+        'probe kprobe.function("vfs_fsync") registration error [man warning::pass5] (rc -2)'
+        in done.err
+    )
+    assert done.status == 0
 
 
 def test_full_disk(modules: Modules, tmp_path: Path) -> None:
