@@ -14,6 +14,7 @@ from pystap.staprun.reader import Reader
 from pystap.staprun.report import print_report
 from pystap.staprun.request import Request
 from pystap.staprun.signals import RunSignals
+from pystap.staprun.typed import Typed
 from pystap.staprun.watcher import Watcher
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -152,6 +153,7 @@ class Session:
         signals = self._signals
         epoll = select.epoll()
         signals.watch(epoll)
+        typed = Typed(self.name, epoll)
         try:
             while control.status().phase == RUNNING:
                 if signals.stop or signals.detach or self._is_over():
@@ -159,9 +161,11 @@ class Session:
                 if signals.switch:
                     signals.switch = False
                     self._output.switch()
-                if not self._pass_on(reader.read()):
-                    epoll.poll(self._wait())
+                idle = not self._pass_on(reader.read())
+                ready = epoll.poll(self._wait() if idle and not typed.waits else 0)
+                typed.pass_on(ready)
         finally:
+            typed.close()
             epoll.close()
 
     def _wait(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pystap.backend.kmod.attach_files import proc_files
 from pystap.backend.kmod.attach_kernel import (
+    follower,
     functions,
     hooks,
     perf_events,
@@ -86,8 +87,12 @@ def attachments(module: Module, prefix: str) -> list[str]:
         lines += [f'#include "{table.header}"'] if table.header else []
         lines += [f"static struct {table.kind}_probes[] = {{", *table.rows, "};"]
     file_lines, make_files = proc_files(module)
-    lines += [*process_lines, *file_lines]
+    follows = follower(module)
+    lines += [*process_lines, *file_lines, *follows]
     starts, stops = [table.start for table in used], [table.stop for table in used]
+    if follows:
+        starts.append("register_module_notifier(&stap_modules)")
+        stops.append("unregister_module_notifier(&stap_modules)")
     if process_lines:
         starts.append("stap_processes_start()")
         stops.append("stap_processes_stop()")

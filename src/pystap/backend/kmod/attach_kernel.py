@@ -68,9 +68,33 @@ def functions(module: Module, returns: bool) -> list[str]:
         name = f"{at.module}:{at.symbol}" if at.module else at.symbol
         rows.append(
             f"\t{{ .probe = {index}, .place = {_place(name, at.instance, at.address)}, "
-            f".offset = {at.offset}, .maxactive = {at.maxactive} }},"
+            f".later = {'true' if at.later else 'false'}, .offset = {at.offset}, "
+            f".maxactive = {at.maxactive} }},"
         )
     return rows
+
+
+def follower(module: Module) -> list[str]:
+    """What follows modules of the kernel that come and go; none without probes in any."""
+    in_modules = {p.attach.is_return for p in module.probes
+                  if isinstance(p.attach, KernelFunction) and p.attach.module}  # fmt: skip
+    if not in_modules:
+        return []
+    tables = (("stap_entry_probes", False), ("stap_exit_probes", True))
+    calls = [
+        f"\t\tstap_probes_missed += stap_functions_follow({name}, ARRAY_SIZE({name}), "
+        f"{'true' if returns else 'false'}, module->name, comes);"
+        for name, returns in tables
+        if returns in in_modules
+    ]
+    return [
+        "static int stap_modules_change(struct notifier_block *self, unsigned long state,",
+        "\t\t\t       void *data)", "{", "\tstruct module *module = data;",
+        "\tbool comes = state == MODULE_STATE_COMING;", "",
+        "\tif (comes || state == MODULE_STATE_GOING) {", *calls, "\t}", "\treturn 0;", "}", "",
+        "static struct notifier_block stap_modules = {",
+        "\t.notifier_call = stap_modules_change,", "};", "",
+    ]  # fmt: skip
 
 
 def watchpoints(module: Module, files: Files) -> list[str]:

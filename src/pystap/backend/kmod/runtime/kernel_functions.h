@@ -9,6 +9,7 @@
 struct stap_function_probe {
 	int probe;
 	struct stap_place place;
+	bool later; /* the function's module need not be there yet */
 	u32 offset;
 	int maxactive;
 	struct kprobe entry;
@@ -62,6 +63,7 @@ static int stap_function_start(struct stap_function_probe *f, bool returns)
 	else
 		k->symbol_name = f->place.symbol;
 	k->offset = f->offset;
+	k->flags = 0;
 	if (returns) {
 		f->exit.handler = stap_function_left;
 		f->exit.maxactive = f->maxactive ? f->maxactive :
@@ -74,6 +76,46 @@ static int stap_function_start(struct stap_function_probe *f, bool returns)
 	return error;
 }
 
+/* Whether a function is in a module of the kernel. */
+static bool stap_function_in(const struct stap_function_probe *f, const char *module)
+{
+	size_t size = strlen(module);
+
+	return f->place.symbol && !strncmp(f->place.symbol, module, size) &&
+	       f->place.symbol[size] == ':';
+}
+
+/* The functions of a module that comes are probed then; those of one that goes no longer. */
+static u64 __maybe_unused stap_functions_follow(struct stap_function_probe *functions, int count,
+						bool returns, const char *module, bool comes)
+{
+	u64 missed = 0;
+	int i, error;
+
+	for (i = 0; i < count; i++) {
+		struct stap_function_probe *f = &functions[i];
+
+		if (f->started == comes || !stap_function_in(f, module))
+			continue;
+		if (comes) {
+			error = stap_function_start(f, returns);
+			f->started = !error;
+			if (error)
+				stap_probe_left_out(f->probe, error);
+			continue;
+		}
+		f->started = false;
+		if (returns)
+			unregister_kretprobe(&f->exit);
+		else
+			unregister_kprobe(&f->entry);
+		missed += returns ? f->exit.nmissed + f->exit.kp.nmissed : f->entry.nmissed;
+		memset(&f->entry, 0, sizeof(f->entry));
+		memset(&f->exit, 0, sizeof(f->exit));
+	}
+	return missed;
+}
+
 /* A function that cannot be probed is left out, and said so. */
 static int __maybe_unused stap_functions_start(struct stap_function_probe *functions, int count,
 					       bool returns)
@@ -82,9 +124,9 @@ static int __maybe_unused stap_functions_start(struct stap_function_probe *funct
 
 	for (i = 0; i < count; i++) {
 		error = stap_function_start(&functions[i], returns);
-		if (error)
-			stap_probe_left_out(functions[i].probe, error);
 		functions[i].started = !error;
+		if (error && !(functions[i].later && error == -ENOENT))
+			stap_probe_left_out(functions[i].probe, error);
 	}
 	return 0;
 }
