@@ -360,3 +360,30 @@ def test_named_probes_do_not_stay(tmp_path: Path) -> None:
         assert f"r3:pystap_{process.pid}_" in events.read_text()
         process.kill()
     wait_for(lambda: not events.read_text(), 60)
+
+
+def test_remote_procedures(tmp_path: Path) -> None:
+    program = """
+import ctypes, os, subprocess
+subprocess.run(["modprobe", "nfs"], check=True)
+place = __file__ + ".dir"
+os.mkdir(place)
+options = "vers=3,nolock,addr=127.0.0.1,proto=tcp,port=1,mountport=1,mountproto=tcp,"
+options += "mountaddr=127.0.0.1,mountvers=3,soft,retrans=0,timeo=1,retry=0"
+libc = ctypes.CDLL(None)
+assert libc.mount(b"127.0.0.1:/x", place.encode(), b"nfs", 0, options.encode()) < 0  # nobody there
+"""
+    script = """
+    global got
+    probe sunrpc.clnt.create_client {
+      if (pid() == target()) println(progname, " ", prog, " ", vers, " ", prot)
+    }
+    probe sunrpc.clnt.create_client.return { if (pid() == target()) got["created"]++ }
+    probe sunrpc.sched.new_task { if (pid() == target() && prog == 100005) got["task"]++ }
+    probe sunrpc.sched.execute { if (prog == 100005 && argstr != "") got["executed"]++ }
+    probe end { foreach (k+ in got) println(k) }
+    """
+    done = run(tmp_path, program, "-e", script)
+    lines = done.out.splitlines()
+    assert lines[0] == "mount 100005 3 6"
+    assert lines[-3:] == ["created", "executed", "task"]

@@ -216,7 +216,7 @@ def _of_absent(asked: _Asked, pattern: str, env: ProbeEnv) -> list[KernelFunctio
     from pystap.debuginfo.btf import BtfMissing
     from pystap.debuginfo.modulefile import module_file
 
-    if asked.exported or env.has_feature is None or not env.has_feature("kprobe"):
+    if asked.exported or (env.has_feature is not None and not env.has_feature("kprobe")):
         return []
     file = module_file(asked.module)
     if file is None:
