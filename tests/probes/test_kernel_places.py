@@ -73,6 +73,13 @@ def test_functions_of_a_file(env: ProbeEnv) -> None:
     assert [text.partition("@")[0] for text in inlined] == ["both", "doubled", "doubled"]
 
 
+def test_bound_of_returns(env: ProbeEnv) -> None:
+    [match] = resolve('kernel.function("work@work.c").return.maxactive(3)', env)
+    [(text, where)] = match.points
+    assert where == KernelFunction("work", is_return=True, maxactive=3)
+    assert text.endswith('").return.maxactive(3)')
+
+
 def test_functions_of_one_name(env: ProbeEnv) -> None:
     """They are told apart by file; a name alone means all, each with its variables."""
     [first] = shown('kernel.function("twin@work.c")', env)

@@ -433,7 +433,7 @@ def _texts(asked: _Asked, module: str) -> Callable[[Iterable[str | int]], str]:
     before: list[Arg] = [_module_name(module)] if module else [None]
 
     def text(args: Iterable[str | int]) -> str:
-        given = iter(args)
+        given = iter([*args, asked.maxactive])
         shaped = asked.args[asked.at :]
         return point_text(
             asked.names, [*before, *(a if a is None else next(given) for a in shaped)]
