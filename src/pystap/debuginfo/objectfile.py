@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pystap.debuginfo.dwarf import Dwarf
 
-_VERSION: Final = 2  # of what is kept on disk
+_VERSION: Final = 3  # of what is kept on disk
 _KEPT: Final = "object-"
 #: bytes of debug information of which all lines and inlined functions are read
 _MOST_DEBUG: Final = 64 << 20

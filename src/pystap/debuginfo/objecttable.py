@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 
-from pystap.debuginfo.elf import PF_X, PT_LOAD, STB_LOCAL, Elf, Symbol
+from pystap.debuginfo.elf import PF_X, PT_LOAD, STB_LOCAL, STB_WEAK, Elf, Symbol
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -145,10 +145,11 @@ def _symbols(symbols: Iterable[Symbol], offsets: _Offsets, names: _Names) -> lis
     return packed
 
 
-def _rank(symbol: Symbol) -> tuple[bool, bool, int, str]:
-    """Names with a size, then global ones, then those without leading underscores."""
+def _rank(symbol: Symbol) -> tuple[bool, bool, int, bool, str]:
+    """Names with a size, then global ones, those without leading underscores, strong ones."""
     underscores = len(symbol.name) - len(symbol.name.lstrip("_"))
-    return symbol.size == 0, symbol.binding == STB_LOCAL, underscores, symbol.name
+    local, weak = symbol.binding == STB_LOCAL, symbol.binding == STB_WEAK
+    return symbol.size == 0, local, underscores, weak, symbol.name
 
 
 def _places(places: list[Place], offsets: _Offsets, names: _Names) -> list[bytes]:
