@@ -162,10 +162,10 @@ def is_meant(die: Die, pattern: str) -> bool:
     if not is_qualified(pattern):
         return fnmatchcase(die.name, pattern)
     symbol = die.text(c.AT_LINKAGE_NAME) or die.text(c.AT_MIPS_LINKAGE_NAME)
-    return fits(symbol or _with_scopes(die), die.name, pattern)
+    return fits(symbol or with_scopes(die), die.name, pattern)
 
 
-def _with_scopes(die: Die) -> str:
+def with_scopes(die: Die) -> str:
     """The name of a function that has no symbol of its own, as those in anonymous namespaces."""
     names = [die.name]
     declared = die.origin()

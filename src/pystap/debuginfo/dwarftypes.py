@@ -90,10 +90,25 @@ class DwarfTypes:
         """The type of a name and of one of BTF's kinds; definitions before declarations."""
         if kind == KIND_ENUM64 or kind not in _TAGS:
             return None
-        for die in self._names.types(name):
+        for die in self._named(name):
             if die.tag in _TAGS[kind] and not die.flag(c.AT_DECLARATION):
                 return self.id_of(die)
         return None
+
+    def _named(self, name: str) -> Iterator[Die]:
+        """Types of a name, which may have scopes (``ns::outer::inner``)."""
+        if "::" not in name:
+            yield from self._names.types(name)
+            return
+        from pystap.debuginfo.dwarfplaces import with_scopes
+        from pystap.debuginfo.qualified import fits, split_scopes
+
+        scopes, own = split_scopes(name)
+        for die in self._names.types(own):
+            if fits(with_scopes(die), die.name, name):
+                yield die
+        for outer in self._named(scopes) if scopes else ():
+            yield from (die for die in outer.children() if die.name == own)
 
     def definition(self, declared: t.Fwd) -> tuple[Types, int] | None:
         """The structure or union of a mere declaration, with those who know it."""

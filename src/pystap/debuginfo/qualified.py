@@ -58,6 +58,12 @@ def take_apart(text: str) -> Name:
     return Name(parts, () if arguments in (("",), ("void",)) else arguments, whole)
 
 
+def split_scopes(name: str) -> tuple[str, str]:
+    """The scopes of a name, and its own part as it is written."""
+    *scopes, own = _split(name.removeprefix("::"), "::")
+    return "::".join(scopes), own
+
+
 def fits(symbol: str, own: str, pattern: str) -> bool:
     """Whether a function is meant: by its symbol's name, and its own without scopes.
 

@@ -162,6 +162,7 @@ def _find(btf: Types, words: Sequence[str]) -> int | None:
         return None
     tagged = {
         "struct": (b.KIND_STRUCT,),
+        "class": (b.KIND_STRUCT,),
         "union": (b.KIND_UNION,),
         "enum": (b.KIND_ENUM, b.KIND_ENUM64),
     }
