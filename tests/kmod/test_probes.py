@@ -252,8 +252,7 @@ def test_unloads_while_its_probes_are_hit(modules: Modules) -> None:
     try:
         for _ in range(2):
             done = modules.run(BUSY)
-            counts = [int(word) for word in done.out.split()]
-            assert len(counts) == 5 and all(counts), done.err
+            assert [int(word) > 0 for word in done.out.split()] == [True] * 5, done.err
             assert done.status == 0
     finally:
         for process in busy:

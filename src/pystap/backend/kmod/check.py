@@ -8,6 +8,15 @@ from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
 from pystap.ir.module import Module
 from pystap.ir.walk import owners, walk_body
+from pystap.typing import Final
+
+# What scripts know intrinsics by that this runtime does not have.
+_KNOWN_AS: Final = {
+    "user_frames": "user-space stacks", "user_frames_from": "user-space stacks",
+    "user_frame": "user-space stacks", "user_place": "names of user-space addresses",
+    "user_number": "names of user-space addresses", "user_text": "names of user-space addresses",
+    "user_inlined": "names of user-space addresses", "perf_counter": "counters of perf events",
+}  # fmt: skip
 
 
 def check_module(module: Module) -> None:
@@ -18,7 +27,8 @@ def check_module(module: Module) -> None:
     for owner in owners(module):
         for node in walk_body(owner.body):
             if isinstance(node, ops.Intrinsic) and not is_known(node.name):
-                raise _error(f"the kernel runtime has no function that does '{node.name}'")
+                what = _KNOWN_AS.get(node.name, f"function '{node.name}'")
+                raise _error(f"the kernel runtime has no {what}")
 
 
 def _error(message: str) -> DiagnosticError:

@@ -43,7 +43,8 @@ static void __maybe_unused stap_files_hold(struct stap_file *files, int count)
 		error = stap_file_hold(&files[i]);
 		if (!error)
 			continue;
-		size = snprintf(text, sizeof(text), "cannot find '%s' (rc %d)", files[i].name, error);
+		size = snprintf(text, sizeof(text), "cannot find '%s' (rc %d)", files[i].name,
+				error);
 		stap_transport_message(STAP_MESSAGE_WARNING, text,
 				       min_t(int, size, sizeof(text) - 1), false);
 	}

@@ -18,7 +18,8 @@ enum {
 	STAP_PROCESS_PENDING = STAP_PROCESS_OTHERS, /* its begin has yet to be told */
 	STAP_PROCESS_AWAITED = STAP_PROCESS_OTHERS << 1, /* the same of a thread of this number */
 	STAP_PROCESS_ENDED = STAP_PROCESS_OTHERS << 2,
-	STAP_PROCESS_PROGRAM = STAP_PROCESS_OTHERS << 3, /* and above: its number, from 1; 0: another */
+	/* And above: the program's number from 1, 0 for any other. */
+	STAP_PROCESS_PROGRAM = STAP_PROCESS_OTHERS << 3,
 };
 
 enum stap_edge { STAP_PROCESS_BEGIN, STAP_PROCESS_END, STAP_THREAD_BEGIN, STAP_THREAD_END };

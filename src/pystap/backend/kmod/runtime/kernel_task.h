@@ -27,7 +27,11 @@ static s64 __maybe_unused stap_here_pid(struct stap_context *c) { return stap_he
 static s64 __maybe_unused stap_here_tid(struct stap_context *c) { return stap_here_task(c)->pid; }
 static s64 __maybe_unused stap_here_uid(void) { return from_kuid(&init_user_ns, current_uid()); }
 static s64 __maybe_unused stap_here_gid(void) { return from_kgid(&init_user_ns, current_gid()); }
-static s64 __maybe_unused stap_here_address(struct stap_context *c) { return (s64)stap_here_task(c); }
+static s64 __maybe_unused stap_here_address(struct stap_context *c)
+{
+	return (s64)stap_here_task(c);
+}
+
 static void __maybe_unused stap_here_name(char *to) { stap_copy_string(to, current->comm, 16); }
 
 static s64 __maybe_unused stap_here_user_address(void)

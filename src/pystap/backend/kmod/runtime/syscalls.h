@@ -262,7 +262,8 @@ static void stap_put_unix(struct stap_syscall_decoder *d, s64 address, s64 lengt
 		if (!stap_memory_read(d->c->report, address + 2, length - 2, true))
 			stap_put_hex(s, address + 2);
 		else
-			stap_put_quoted(s, d->c->report, strnlen(d->c->report, length - 2), 128, false);
+			stap_put_quoted(s, d->c->report, strnlen(d->c->report, length - 2), 128,
+					false);
 		return;
 	}
 	stap_put_text(s, "@");
