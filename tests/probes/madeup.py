@@ -93,6 +93,7 @@ __attribute__((noinline)) int extra_open(int flags)
 	counter += zeros[flags & 1]++;
 	return flags + counter;
 }
+int extra_last(int n) { return extra_open(n) + 1; }
 __attribute__((section(".init.text"))) int extra_begin(void) { return extra_open(1); }
 """
 _FLAGS = "-O2 -g -ffreestanding -fno-pic -fno-stack-protector -mcmodel=kernel -fcf-protection=none"

@@ -20,6 +20,7 @@ from pystap.probes.attach import KernelFunction
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.core import CoreContext
 from pystap.probes.kernel import FAMILY
+from pystap.probes.user_code import CalleeContext
 from stap import stap
 
 
@@ -160,11 +161,29 @@ def test_module(kernel: MadeUp, env: ProbeEnv) -> None:
     flags = line(MODULE, "flags")
     for module in (kernel.module, "extra", "ex*"):
         found = shown(f'module("{module}").function("*@extra.c")', env)
-        assert [text.rpartition(" ")[2] for text in found] == ["extra:extra_open"]
+        assert [text.rpartition(" ")[2] for text in found] == [
+            "extra:extra_last",
+            "extra:extra_open",
+        ]
         [found] = shown(f'module("{module}").statement("*@extra.c:{flags}")', env)
         assert found == f"extra extra_open@extra.c:{flags} -> extra:extra_open"
     with pytest.raises(DiagnosticError, match="module 'another' is not loaded"):
         resolve('module("another").function("*@extra.c")', env)
+
+
+def test_calls_from_the_last_function_of_a_module(kernel: MadeUp, env: ProbeEnv) -> None:
+    [match] = resolve(
+        f'module("{kernel.module}").function("extra_last").callee("extra_open")', env
+    )
+    assert isinstance(match.context, CalleeContext)
+    guard = match.context.guard(token("x"))
+    assert isinstance(guard, ast.Binary)
+    [start] = kernel.addresses["extra_last"]
+    [opened] = kernel.addresses["extra_open"]
+    for side, distance in ((guard.left, 0), (guard.right, None)):
+        assert isinstance(side, ast.Compare)
+        bound = compute(side.right, opened) & ((1 << 64) - 1)
+        assert bound == start if distance == 0 else bound > start
 
 
 def test_module_that_is_not_loaded(kernel: MadeUp, env: ProbeEnv, tmp_path: Path) -> None:
@@ -174,7 +193,7 @@ def test_module_that_is_not_loaded(kernel: MadeUp, env: ProbeEnv, tmp_path: Path
     matches = resolve(f'module("{path}").function("*@extra.c")', env)
     places = {match.points[0][0]: match.points[0][1] for match in matches}
     names = [where.symbol for where in places.values() if isinstance(where, KernelFunction)]
-    assert names == ["extra_open", "extra_begin"]
+    assert names == ["extra_open", "extra_last", "extra_begin"]
     assert all(isinstance(w, KernelFunction) and w.later for w in places.values())
     assert all(text.startswith('module("coming").function("') for text in places)
     [plain] = resolve(f'module("{path}").function("extra_open")', env)

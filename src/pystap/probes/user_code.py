@@ -294,17 +294,23 @@ class CalleeContext(CodeContext):
             return None
         back = self._return_address(tok)
         try:
-            tests = [
-                binary(
-                    "&&",
-                    _compare(">", clone(back), self._address(low, tok), tok),
-                    _compare("<=", clone(back), self._address(high, tok), tok),
-                    tok,
-                )
+            pieces = [
+                (self._address(low, tok), high - low)
                 for low, high in self._caller.function.ranges()
             ]
         except NoLocation as reason:
             raise error(f"'{self._caller.name}': {reason}", tok) from None
+        tests = [
+            binary(
+                "&&",
+                _compare(">", clone(back), start, tok),
+                _compare(
+                    "<=", clone(back), binary("+", clone(start), number(size, tok), tok), tok
+                ),
+                tok,
+            )
+            for start, size in pieces
+        ]
         made: ast.Expr = tests[0]
         for test in tests[1:]:
             made = binary("||", made, test, tok)
