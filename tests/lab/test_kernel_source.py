@@ -205,6 +205,7 @@ def test_module_that_comes_later(modules: Modules) -> None:
     assert done.out.splitlines() == ["begin", "loop 0", "loop 1", "worked -22 2"], done.err
 
 
+@pytest.mark.shared_out
 def test_what_does_not_work(probed: Path) -> None:
     """Unreadable variables are refused with the reason, or 0; so is what cannot be probed."""
     last = line("last")

@@ -447,12 +447,12 @@ def _described(
 ) -> list[Match]:
     """Where else a function is, by debug information that is at hand: where it was inlined, and
     copies that the compiler altered and renamed."""
-    from pystap.probes.kernel_places import copies_in
-
     by_number = asked.names[0] == "kprobe" or has_wildcard(name) or has_wildcard(asked.module)
     image = None if by_number else local_image(_module_of(asked), env)
     if image is None:
         return []
+    from pystap.probes.kernel_places import copies_in
+
     kind = ".".join(asked.names[asked.at :])
     known = {(function.name, function.instance) for function in symbols}
     texts = _texts(asked, _module_of(asked))
