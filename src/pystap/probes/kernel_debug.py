@@ -130,7 +130,9 @@ def _missing(
 
 def _own_hint(module: str, files: KernelFiles) -> str:
     """What to do about a module that is none of the kernel's packages; empty for others."""
-    if not module or "/" in module or module.replace("-", "_") in files.modules():
+    if "/" in module:
+        return "it has none: build it with -g" if os.path.exists(module) else "it does not exist"
+    if not module or module.replace("-", "_") in files.modules():
         return ""
     return f'build it with -g, and name its file: module("/path/of/{module}.ko")'
 

@@ -399,7 +399,8 @@ def _elsewhere(asked: _Asked, env: ProbeEnv) -> str:
     image = local_image(_module_of(asked), env)
     if image is not None and not has_wildcard(name):
         files = sorted({place.file for place in functions(image.info, Pattern(name))})
-        if files and not any(f.endswith(str(asked.wanted).partition("@")[2]) for f in files):
+        file = str(asked.wanted).partition("@")[2].partition(":")[0]
+        if files and not any(path.endswith(file) for path in files):
             return f"'{name}' is in {' and '.join(files[:_MOST_NAMED])}"
     return "or the kernel allows no probe there (kprobes/blacklist, notrace)"
 
