@@ -15,6 +15,7 @@ TO_BOOL = "_ZNK6shapes3boxcvbEv"  # shapes::box::operator bool() const
 LESS = "_ZN6shapes3boxltERKS0_"  # shapes::box::operator<(shapes::box const&)
 PUT = "_ZN2ns5storeIsLi3EE3putEs"  # ns::store<short, 3>::put(short)
 LOOK = "_ZN41_$LT$demo..Tree$u20$as$u20$demo..Look$GT$4look17h0123456789abcdefE"
+LAMBDA = "_ZZ4mainENKUliE_clEi"  # main::{lambda(int)#1}::operator()(int) const
 RUST = "_ZN4demo6parser5parse17h0123456789abcdefE"  # demo::parser::parse
 
 
@@ -48,6 +49,9 @@ RUST = "_ZN4demo6parser5parse17h0123456789abcdefE"  # demo::parser::parse
         (RUST, "parse", "parser::parse"),
         (LOOK, "look", "<demo::Tree as demo::Look>::look"),
         (LOOK, "look", "<*>::look"),
+        (LAMBDA, "operator()", "operator()"),
+        (LAMBDA, "operator()", "main::*::operator()"),
+        (LAMBDA, "operator()", "main::{lambda(int)#1}::operator()(int)"),
         ("main", "main", "main"),
     ],
 )

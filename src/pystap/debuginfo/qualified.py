@@ -16,8 +16,8 @@ from pystap.typing import Final, NamedTuple
 
 _ANONYMOUS: Final = "(anonymous namespace)"
 _NO_NAME: Final = "{anonymous}"
-_OPENING: Final = "<("
-_CLOSING: Final = ">)"
+_OPENING: Final = "<({"
+_CLOSING: Final = ">)}"
 _OPERATOR: Final = re.compile(r"\boperator\s*(?:\(\)|<=>|<<=?|>>=?|->\*?|<=?|>=?)")
 
 
