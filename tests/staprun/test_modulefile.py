@@ -34,7 +34,7 @@ def test_what_it_says(tmp_path: Path) -> None:
     module = ModuleFile(str(made(tmp_path / "m.ko")))
     assert (module.name, module.release, module.is_signed) == ("stap_some", "9.9.9-some", False)
     module.check_settings(["x=1", "s=2", "stap_megabytes=3"])
-    with pytest.raises(ModuleFileError, match=r"no global variable 'y'; .*: x, s$"):
+    with pytest.raises(ModuleFileError, match=r"no global variable 'y'; .*: s, x$"):
         module.check_settings(["x=1", "y=1"])
     with pytest.raises(LoadError) as error:
         check_release(module)

@@ -60,6 +60,7 @@ class Session:
         watcher = Watcher(self.name)
         try:
             load(module, self.name, self._request.parameters)
+            self._note(f"inserted '{module.path}' as {self.name}")
             try:
                 control = Control(self.name)
                 control.tell("attach")
@@ -102,6 +103,7 @@ class Session:
             control.close()
             if not detached:
                 unload(self.name)
+                self._note(f"removed {self.name}")
 
     def _pass_on_all(self, control: Control, start: bool) -> bool:
         """From the start to the end of the session; whether it goes on without us."""
@@ -208,6 +210,11 @@ class Session:
             self._output.say(text)
         else:
             complain(text)
+
+    def _note(self, text: str) -> None:
+        """What -v tells."""
+        if self._request.verbose:
+            complain(f"staprun: {text}".encode())
 
     def _say_goodbye(self) -> None:
         words = (

@@ -27,14 +27,27 @@ static void __maybe_unused stap_c_error(struct stap_context *c, int position, co
 	}
 }
 
-static void __maybe_unused stap_c_print(struct stap_context *c, const char *format, ...)
+/* Output of a call is in one piece, of the size of a record at most. */
+static void __maybe_unused stap_c_print(struct stap_context *c, int position, const char *format,
+					...)
 {
 	va_list words;
+	int size, tries;
 
-	va_start(words, format);
-	vsnprintf(c->report, STAP_REPORT_SIZE, format, words);
-	va_end(words);
-	stap_put_text(&c->out, c->report);
+	for (tries = 0; tries < 2; tries++) {
+		size_t room = c->out.end - c->out.at;
+
+		va_start(words, format);
+		size = vsnprintf(c->out.at, room, format, words);
+		va_end(words);
+		if (size < room) {
+			c->out.at += size;
+			return;
+		}
+		if (c->out.at != c->output)
+			stap_output_flush(c, true);
+	}
+	stap_c_error(c, position, "output of %d bytes is too long for STAP_PRINTF", size);
 }
 
 static void __maybe_unused stap_c_warn(struct stap_context *c, const char *format, ...)
@@ -68,8 +81,8 @@ static size_t __maybe_unused stap_c_append(char *to, const char *from, size_t si
 #define CONTEXT stap_c
 /* STAP_PLACE and STAP_LEAVE are of the function or the expression. */
 #define STAP_ERROR(...) do { stap_c_error(stap_c, STAP_PLACE, __VA_ARGS__); STAP_LEAVE; } while (0)
-#define STAP_PRINTF(...) stap_c_print(stap_c, __VA_ARGS__)
-#define _stp_printf(...) stap_c_print(stap_c, __VA_ARGS__)
+#define STAP_PRINTF(...) stap_c_print(stap_c, STAP_PLACE, __VA_ARGS__)
+#define _stp_printf(...) STAP_PRINTF(__VA_ARGS__)
 #define _stp_print(text) stap_put_text(&stap_c->out, (text))
 #define _stp_warn(...) stap_c_warn(stap_c, __VA_ARGS__)
 #define _stp_error(...) stap_c_error(stap_c, STAP_PLACE, __VA_ARGS__)
