@@ -5,6 +5,7 @@
 
 #include <linux/namei.h>
 #include <linux/proc_fs.h>
+#include <linux/workqueue.h>
 
 #include "kernel_probes.h"
 #include "procfs_text.h"
@@ -161,14 +162,24 @@ static int stap_procfs_start(struct stap_proc_file *files, int count, u32 most)
 	return 0;
 }
 
-static void stap_procfs_stop(void)
+/* Remove the directory of all modules when there is none in it. */
+static void stap_procfs_clean(struct work_struct *work)
 {
 	bool used;
 
-	proc_remove(stap_procfs_directory);
-	stap_procfs_directory = NULL;
 	if (stap_procfs_root(&used) && !used)
 		remove_proc_entry(STAP_PROCFS_ROOT, NULL);
+}
+
+static DECLARE_WORK(stap_procfs_cleaning, stap_procfs_clean);
+
+static void stap_procfs_stop(void)
+{
+	proc_remove(stap_procfs_directory);
+	stap_procfs_directory = NULL;
+	/* A process that is ending can no longer look for files. */
+	schedule_work(&stap_procfs_cleaning);
+	flush_work(&stap_procfs_cleaning);
 	kvfree(stap_procfs_text.bytes);
 	stap_procfs_text.bytes = NULL;
 }
