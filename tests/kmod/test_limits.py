@@ -36,7 +36,7 @@ SUPPRESSED = Module(
 TIMED = """
 global n
 probe timer.ms(2) { if (++n == 20) exit() }
-probe begin, end { next }
+probe end { println(n) }
 """
 REPORT = Module("-t", "-e", TIMED, "--no-global-var-display")
 FORCED = Module("-t", "-DSTP_FORCE_STDOUT_TTY", "-DSTP_TIMING_NSECS", "-e", TIMED,
@@ -51,8 +51,9 @@ CONTENDED = Module(
     """
     global n
     probe kernel.trace("sched_switch"), timer.profile {
-      for (i = 0; i < 900; i++) n++
+      for (i = 0; i < 900; i++) n = n * 3 + i
     }
+    probe timer.s(60) { exit() }
     """,
     "--no-global-var-display",
 )
@@ -95,14 +96,13 @@ def test_no_time_limits(modules: Modules) -> None:
 
 def test_report(modules: Modules) -> None:
     done = modules.run(REPORT)
-    assert done.out == ""
+    assert done.out == "20\n"
     lines = done.err.splitlines()
     cycles = r"cycles: \d+min/\d+avg/\d+max, variance: \d+"
     wanted = [
         "----- probe hit report: ",
-        rf"timer\.ms\(2\), \(<input>:3:1\), hits: 20, {cycles}, index: 0",
-        rf"begin, \(<input>:4:1\), hits: 1, {cycles}, index: 1",
-        rf"end, \(<input>:4:1\), hits: 1, {cycles}, index: 2",
+        rf"timer\.ms\(2\), \(<input>:3:1\), hits: 20, {cycles}, from: timer\.ms\(2\), index: 0",
+        rf"end, \(<input>:4:1\), hits: 1, {cycles}, from: end, index: 1",
         "----- refresh report:",
         "----- module init report:",
         rf"hits: 1, {cycles}",
@@ -117,7 +117,8 @@ def test_report(modules: Modules) -> None:
 def test_hits_alone(modules: Modules) -> None:
     done = modules.run(ALIBI, "--time-limit", "0.5")
     assert re.fullmatch(
-        r"----- probe hit report: \ntimer\.ms\(2\), \(<input>:1:1\), hits: \d+, index: 0\n",
+        r"----- probe hit report: \ntimer\.ms\(2\), \(<input>:1:1\), hits: \d+, "
+        r"from: timer\.ms\(2\), index: 0\n",
         done.err,
     )
     assert done.status == 0

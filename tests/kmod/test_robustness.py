@@ -50,14 +50,16 @@ BOUNDED = Module("-DSTP_MAXMEMORY=100", "-e", "global a probe oneshot { a[1] = 1
 UNKNOWN = Module(
     "-e",
     """
-    probe kprobe.function("vfs_read"), kprobe.function("vfs_write"), timer.ms(1) { next }
-    probe kernel.trace("sched_switch") { next }
-    probe kprobe.function("vfs_fsync") { exit() }
+    global n
+    probe kprobe.function("vfs_read"), kprobe.function("vfs_write"), timer.ms(1) { n++ }
+    probe kernel.trace("sched_switch"), kprobe.function("vfs_fsync") { n++ }
+    probe never { println(n) }
     """,
 )
 WRITES = Module("-e", 'probe timer.ms(1) { printf("%1000d\\n", 1) }')
 
 
+@pytest.mark.shared_out
 def test_many_sessions_under_load(modules: Modules) -> None:
     module = ModuleFile(str(modules.build(BUSY)))
     with load_on_all_cpus():
@@ -72,6 +74,7 @@ def test_many_sessions_under_load(modules: Modules) -> None:
             unload(module.name)
 
 
+@pytest.mark.shared_out
 def test_killed_at_any_moment(modules: Modules) -> None:
     path = modules.build(BUSY)
     moments = random.Random(1)
