@@ -79,7 +79,8 @@ def key(options: Options, script: str) -> str:
         options.sysroot,
         options.release,
         [_tree_stamp(d) for d in options.tapset_dirs],
-        _programs_from() if _asks_files(script) or options.tapset_dirs else None,
+        os.environ.get("PATH") if "process" in script or options.tapset_dirs else None,
+        _debug_places() if _asks_files(script) or options.tapset_dirs else None,
         os.getcwd() if "process" in script else None,
     ]
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
@@ -150,9 +151,9 @@ def _asks_files(script: str) -> bool:
     return any(word in script for word in ("process", "kernel", "module"))
 
 
-def _programs_from() -> list[str | None]:
-    """What says where programs and their debug information are looked for."""
-    return [os.environ.get(v) for v in ("PATH", "SYSTEMTAP_DEBUGINFO_PATH", "DEBUGINFOD_URLS")]
+def _debug_places() -> list[str | None]:
+    """What says where debug information is looked for."""
+    return [os.environ.get(v) for v in ("SYSTEMTAP_DEBUGINFO_PATH", "DEBUGINFOD_URLS")]
 
 
 def stamp(path: str) -> Stamp:
