@@ -91,3 +91,11 @@ def test_files_need_a_name() -> None:
     done = stap("-S", "1", "-e", "probe begin { exit() }")
     assert done.err.startswith("stap: -S needs an output file: -o FILE.\n")
     assert not os.path.exists("file.0")
+
+
+@pytest.mark.parametrize("words", [("-c", "true"), ("-T", "3")])
+def test_what_runs_alone_has_no_end_of_ours(words: tuple[str, ...]) -> None:
+    done = stap("-F", *words, "-e", "probe begin { exit() }")
+    message = f"stap: -F does not go with {words[0]}, unless -o FILE is given.\n"
+    assert done.err.startswith(message)
+    assert done.status == 1

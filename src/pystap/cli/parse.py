@@ -428,6 +428,10 @@ def _check(options: Options) -> None:
 
 def _choose_runtime(options: Options) -> None:
     """Modes of output that only one runtime has."""
+    if options.flight_recorder and options.output is None:
+        for letter, value in (("-c", options.cmd), ("-T", options.timeout)):
+            if value is not None:
+                raise UsageError(f"-F does not go with {letter}, unless -o FILE is given.")
     modes = {"-b": options.bulk, "-F": options.flight_recorder, "-S": options.rotation}
     wanted = [letter for letter, given in modes.items() if given]
     if not wanted or options.runtime == "kernel":

@@ -97,7 +97,7 @@ def _apply(request: Request, option: str, value: str) -> None:
         case "-T":
             request.interval = _number(value, "-T", 1, 1 << 30) / 1000
         case "--time-limit":
-            request.deadline = time.monotonic() + float(value)
+            request.deadline = time.monotonic() + _seconds(value)
         case "-C":
             if value not in ("never", "always", "auto"):
                 raise ArgumentError(f"-C takes never, always or auto, not '{value}'")
@@ -110,6 +110,16 @@ def rotation(text: str) -> Rotation:
     size, comma, count = text.partition(",")
     kept = _number(count, "-S", 1, 1 << 30) if comma else 0
     return Rotation(_number(size, "-S", 1, 1 << 30) * _MEGABYTE, kept)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise ArgumentError(f"invalid argument '{text}' for --time-limit (a number of seconds)")
+    return seconds
 
 
 def _number(text: str, option: str, least: int, most: int) -> int:
@@ -127,8 +137,8 @@ def _check(request: Request, settings: list[str]) -> None:
         raise ArgumentError("-D and -L do not go together")
     if request.rotation is not None and request.output is None:
         raise ArgumentError("-S needs an output file: -o FILE")
-    if request.leave and request.command is not None:
-        raise ArgumentError("-L and -c do not go together")
+    if request.leave and (request.command is not None or request.deadline is not None):
+        raise ArgumentError("what is left alone (-L) has neither a command nor a time limit")
     loads = request.action == "run"
     if not loads and (request.parameters or request.leave or request.unique):
         raise ArgumentError("what is loaded already takes neither -b, -L, -R nor variables")
