@@ -128,3 +128,13 @@ def test_files_for_other_machines_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(ElfError, match="built for aarch64"):
         object_table(str(tmp_path / "other"), places=False)
+
+
+def test_programs_of_32_bits_have_symbols_only(tmp_path: Path) -> None:
+    made = tmp_path / "narrow"
+    source = "void shown(void) {} void _start(void) { shown(); for (;;) ; }"
+    command = ["gcc", "-m32", "-xc", "-", "-O0", "-nostdlib", "-static", "-o", str(made)]
+    subprocess.run(command, input=source.encode(), check=True)
+    table = object_table(str(made), places=False)
+    assert {"shown", "_start"} <= set(_symbols(table.content))
+    assert not table.unwinds

@@ -26,6 +26,8 @@ Options:
   -o FILE          write output to FILE (strftime conversions are expanded)
   -c CMD           start CMD when probes are in place, end when it ends; target() is its pid
   -x PID           set target() to PID, end when it ends
+  -d OBJECT        a program or library for user-space stacks and symbols (may be repeated)
+  --ldd            the same for the libraries these are linked with
   -T SECONDS       end after that time    -t               report hits and times of probes
   -g               guru mode
   -u               do not optimise         -m NAME          name of the program file of -p4

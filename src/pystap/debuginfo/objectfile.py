@@ -20,6 +20,8 @@ _VERSION: Final = 3  # of what is kept on disk
 _KEPT: Final = "object-"
 #: bytes of debug information of which all lines and inlined functions are read
 _MOST_DEBUG: Final = 64 << 20
+#: machines whose programs run here as well; their symbols are known, but not how to unwind
+_ALSO_RUN: Final = ("i686",)
 _LARGE: Final = 4 << 20  # bytes of a table that is kept compressed
 _STT_NOTYPE: Final = 0
 _MINI: Final = ".gnu_debugdata"  # a symbol table for back traces, compressed
@@ -33,7 +35,8 @@ def object_table(path: str, *, places: bool, cache: str = "", sysroot: str = "")
     :class:`~pystap.debuginfo.elf.ElfError` and OSError for a file that cannot be used.
     """
     with Elf(path) as elf:
-        elf.require_machine()
+        if elf.machine_name not in _ALSO_RUN:
+            elf.require_machine()
         debug = _debug_file(path, sysroot)
         name = _kept_name(elf, debug, places) if cache else ""
         kept = _load(cache, name) if name else None
@@ -58,7 +61,8 @@ def _make(elf: Elf, lines_of: Dwarf | None, debug: Dwarf | None) -> Table:
         places, inlined = read_places(lines_of, demangle) if lines_of is not None else ([], [])
     except DwarfError:
         places, inlined = [], []  # damaged: names are left
-    return make_table(elf, read_rows(elf), symbols, places, inlined)
+    rows = read_rows(elf) if elf.bits == 64 else []
+    return make_table(elf, rows, symbols, places, inlined)
 
 
 # ---- symbols
@@ -74,7 +78,7 @@ def _symbols(elf: Elf, debug: Dwarf | None) -> Iterator[Symbol]:
     section = elf.section(_MINI)
     if section is not None:
         yield from _of_mini(elf.section_bytes(section))
-    for stub in read_stubs(elf):
+    for stub in read_stubs(elf) if elf.bits == 64 else ():
         yield Symbol(f"{stub.name}@plt", stub.address, 16, 0, STT_FUNC, 1)
 
 

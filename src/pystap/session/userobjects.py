@@ -238,11 +238,22 @@ class UserObjects:
 
     def warn(self) -> None:
         """Tell of files that stacks could not be unwound through for want of data."""
-        missing = {path for name, path in self._noted.items() if name not in self._known}
+        noted = {name: path for name, path in self._noted.items() if name not in self._known}
+        missing = set(noted.values()) - self._of_this_process(noted)
         for path in sorted(missing | self._empty):
             self._complain(
                 f"WARNING: Missing unwind data for a module, rerun with 'stap -d {path}'"
             )
+
+    def _of_this_process(self, noted: dict[tuple[int, int], str]) -> set[str]:
+        """Those of some files that this program itself runs: the command of -c is a copy of it
+        until it becomes what the user means."""
+        from pystap.kernel.procs import maps
+
+        own = {e.path for e in maps(os.getpid()) if e.executable and e.path.startswith("/")}
+        last_parts = {os.path.basename(path) for path in noted.values()}
+        names = {self._name_of(p) for p in own if os.path.basename(p) in last_parts}
+        return {path for name, path in noted.items() if name in names and "/" not in path}
 
 
 class _Note:
