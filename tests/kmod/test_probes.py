@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab.modules import Module, Modules, staprun
+from lab.modules import Module, Modules, staprun, started
 
 pytestmark = pytest.mark.lab
 
@@ -202,6 +206,23 @@ def test_files(modules: Modules, tmp_path: Path) -> None:
         "-rw-------:both\n-r--------:count\ndr-xr-xr-x:dir\n--w-------:in\n"
     )
     assert not Path("/proc/systemtap").exists()
+
+
+def test_files_of_a_session_that_was_killed(modules: Modules) -> None:
+    run = started(str(modules.build(FILES)))
+    directory = Path("/proc/systemtap")
+    wait_until(lambda: (directory / modules.build(FILES).stem / "count").exists())
+    os.kill(run.pid, signal.SIGKILL)
+    run.end(60)
+    wait_until(lambda: not directory.exists())
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for something that is bound to come."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_standard_input(modules: Modules) -> None:
