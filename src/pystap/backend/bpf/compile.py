@@ -10,6 +10,7 @@ from pystap.backend.bpf.attachments import Entry, emit_programs
 from pystap.backend.bpf.edges import separate_calls
 from pystap.backend.bpf.stack import Misfit, extent
 from pystap.backend.bpf.timing import hits_map
+from pystap.backend.bpf.twins import without_twins
 from pystap.backend.bpf.unit import Unit
 from pystap.backend.llvm import guarded
 from pystap.backend.llvm.object import RODATA, BpfObject, LinkedProgram
@@ -55,7 +56,7 @@ def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifa
     programs, misfit = _programs(unit, obj, entries)
     artifact = Artifact(
         tuple(unit.maps),
-        tuple(programs),
+        tuple(without_twins(programs)),
         tuple(module.probes),
         tuple(unit.formats),
         tuple(module.positions),
