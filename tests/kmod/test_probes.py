@@ -115,6 +115,19 @@ BUSY = Module(
     probe end {{ println(called, " ", left, " ", switched, " ", malloced, " ", slept) }}
     """,
 )
+RUNNING = Module(
+    "-x",
+    "1",
+    "-e",
+    """
+    global calls, other
+    probe process.begin { println("begin ", pid() == target(), " ", execname()) }
+    probe process.syscall { if ($syscall == 110) calls++ }
+    probe syscall.getppid { if (pid() != target()) other++ }
+    probe process.end { println("end ", calls > 10, " ", pid() == target()) }
+    probe timer.ms(50) { if (calls > 10) system("kill " . sprint(target())) }
+    """,
+)
 LEFT_OUT = Module(
     "-g",
     "-e",
@@ -189,6 +202,18 @@ def test_threads_and_children(modules: Modules) -> None:
     )
     done = modules.run(THREADED, "-c", f"{PYTHON} -ISc '{program}'")
     assert done.out == "first\nbegin 1\nend 1\nchild\nchild ends\nfirst ends\n", done.err
+
+
+def test_a_target_that_runs_already(modules: Modules) -> None:
+    words = [PYTHON, "-ISc", "import os, time\nwhile True: os.getppid(); time.sleep(0.001)"]
+    with subprocess.Popen(words) as target, subprocess.Popen(words) as other:
+        try:
+            done = modules.run(RUNNING, "-x", str(target.pid))
+        finally:
+            target.kill()
+            other.kill()
+    assert done.out == "begin 1 python3.11\nend 1 1\n", done.err
+    assert done.status == 0
 
 
 def test_files(modules: Modules, tmp_path: Path) -> None:
