@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pystap.ir.module import Module
     from pystap.options import Options
 
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
 
 def run_kernel(
     options: Options, name: str, text: str, report: PassReport, reason: str = ""
@@ -187,7 +189,21 @@ def run_module(
 
 
 def _spawn(argv: list[str]) -> int:
-    return os.posix_spawn(argv[0], argv, os.environ)
+    """Start staprun, which ends its session when this process is killed."""
+    import ctypes
+
+    prctl, own = ctypes.CDLL(None).prctl, os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() == own:
+            os.execv(argv[0], argv)
+    except OSError as error:
+        complain(f"ERROR: cannot start '{argv[0]}': {error.strerror}")
+    finally:
+        os._exit(1)
 
 
 def _staprun() -> list[str]:
