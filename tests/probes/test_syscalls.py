@@ -364,3 +364,14 @@ def test_mistakes(text: str, message: str, hint: str) -> None:
         resolve(text)
     assert message in error.value.diagnostic.message
     assert hint in (error.value.diagnostic.hint or "")
+
+
+def test_table_of_names() -> None:
+    """The table that scripts look numbers up in is the one that probes go by."""
+    from pystap.ir.tables import TABLES
+    from pystap.probes.syscall_decode import by_number
+
+    table = TABLES["syscall"]
+    for number, call in by_number().items():
+        assert table.name(number) == call.name
+        assert table.number(call.name) == number
