@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 
 from pystap.debuginfo import dwarfconst as c
-from pystap.debuginfo.elf import ET_REL
+from pystap.debuginfo.elf import ET_REL, Elf
 from pystap.debuginfo.libdw import (
     DieCallback,
     DwarfError,
@@ -328,7 +328,7 @@ class Dwarf:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         #: the layout of a relocatable file, else None
         self.relocated: Relocated | None = None
-        if _is_relocatable(self._fd):
+        if _is_relocatable(self._fd) and _is_to_be_filled_in(path):
             from pystap.debuginfo.relocated import Relocated
 
             try:
@@ -514,6 +514,12 @@ def _is_relocatable(fd: int) -> bool:
     head = os.pread(fd, 18, 0)
     order: Literal["little", "big"] = "little" if head[5:6] == b"\1" else "big"
     return head[:4] == b"\x7fELF" and int.from_bytes(head[16:18], order) == ET_REL
+
+
+def _is_to_be_filled_in(path: str) -> bool:
+    """Whether debug information has places without values; that which dwz(1) shares has none."""
+    with Elf(path) as elf:
+        return any(section.name.startswith(".rela.debug_") for section in elf.sections())
 
 
 _TYPED = frozenset(
