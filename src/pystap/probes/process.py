@@ -139,7 +139,8 @@ def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> li
     args = [arg for arg in found.args[1 + in_library :] if arg is not None]
     behind = point.components[1 + in_library :] or point.components  # "**" may be all there is
     tok = next((c.tok for c in behind if c.arg is not None), behind[0].tok)
-    lenient = isinstance(found.args[0], str) and has_wildcard(found.args[0])
+    globs = found.args[: 1 + in_library]
+    lenient = any(isinstance(arg, str) and has_wildcard(arg) for arg in globs)
     matches = []
     for target in _targets(found, in_library, point, env):
         if shape in _MARKS:
