@@ -114,19 +114,22 @@ def test_returns_too(program: Program) -> None:
     assert done.out.split() == ["ready", "second2", "third3"]
 
 
-def test_one_program_for_functions_that_keep_a_variable_alike(tmp_path: Path) -> None:
-    """Each function has a handler of its own, with its own variables."""
+@pytest.mark.parametrize("also", ["", "seen[pp()]++"])
+def test_functions_with_variables(tmp_path: Path, also: str) -> None:
+    """Each has a handler of its own; those that come out the same are one program, the others
+    are detached side by side."""
     functions = "".join(
         f"__attribute__((noinline, noclone)) int f{n}(int n) {{ return n + {n}; }}\n"
         for n in range(40)
     )
     calls = " + ".join(f"f{n}({n})" for n in range(40))
     program = build(f"{functions}int main(void) {{ return ({calls}) == 1; }}", tmp_path, "-g -O1")
-    script = f"""global sum, hits
-    probe process("{program}").function("f*").call {{ sum += $n; hits++ }}
-    probe end {{ println(hits, " ", sum) }}"""
+    script = f"""global sum, hits, seen
+    probe process("{program}").function("f*").call {{ sum += $n; hits++; {also} }}
+    probe end {{ foreach (p in seen) n++; println(hits, " ", sum, " ", n) delete seen }}"""
     done = inprocess.Run("-c", str(program), "-e", script).end(60)
-    assert done.out == f"40 {sum(range(40))}\n"
+    assert done.out == f"40 {sum(range(40))} {40 if also else 0}\n"
+    assert done.status == 0
 
 
 def test_every_thread_of_a_process_but_no_other_process(program: Program) -> None:

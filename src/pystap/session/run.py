@@ -29,7 +29,7 @@ from pystap.backend.bpf.artifact import (
 )
 from pystap.kernel.programs import TestRun
 from pystap.probes.attach import ProcFile, SessionEvent, Timer
-from pystap.session.attach import Attached, attach_program
+from pystap.session.attach import Attached, attach_program, detach_all
 from pystap.session.loader import Loaded, fill_control, module_name, refresh_realtime
 from pystap.session.output import Output
 from pystap.session.signals import Signals
@@ -337,9 +337,8 @@ class Session:
         return 1 if self._state() == STATE_ERROR else 0
 
     def _detach(self) -> None:
-        for attached in self._attached:
-            self._missed_by_links += attached.missed()
-            attached.close()
+        self._missed_by_links += sum(attached.missed() for attached in self._attached)
+        detach_all(self._attached)
         self._attached.clear()
 
     def _close_sources(self) -> None:
