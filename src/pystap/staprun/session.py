@@ -183,7 +183,7 @@ class Session:
             return True
         if self._command is not None:
             return self._command.poll()
-        return bool(self._target) and not os.path.exists(f"/proc/{self._target}")
+        return bool(self._target) and _has_ended(self._target)
 
     # --- output ----------------------------------------------------------------------------------
 
@@ -260,6 +260,20 @@ def _probe_error(status: Status, error: OSError) -> ProbeError:
     reason = os.strerror(-status.reason) if status.reason else str(error)
     point = status.failed or "of the script"
     return ProbeError(f"probe {point} registration error (rc {status.reason}): {reason}")
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has asked for its status yet."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(0))
+    finally:
+        os.close(fd)
 
 
 def complain(text: bytes) -> None:
