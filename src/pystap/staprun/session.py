@@ -266,8 +266,8 @@ def _has_ended(pid: int) -> bool:
     """Whether a process has ended, be it that nobody has asked for its status yet."""
     try:
         fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
+    except OSError:  # it is gone, or a thread, of which there are no such descriptors
+        return not os.path.exists(f"/proc/{pid}")
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
