@@ -85,7 +85,8 @@ def compile_program(folder: Path, *words: str) -> Path:
 
 
 def test_what_is_read() -> None:
-    start, done, *_, twelve, only = read_definitions(DEFINITIONS)
+    start, done, more, twelve, only = read_definitions(DEFINITIONS)
+    assert more == Probe("app", "more", ("thing_t *",))
     assert start == Probe("app", "start__up", ("int", "char *", "double"))
     assert (start.macro, start.semaphore) == ("APP_START_UP", "app_start__up_semaphore")
     assert done == Probe("app", "done", ())

@@ -108,7 +108,12 @@ def _types(words: _Words) -> tuple[str, ...]:
 
 
 def _type(words: list[str]) -> str:
-    """A type without the name of the argument; what is handed over by address is a pointer."""
+    """A type without the name of the argument; what is handed over by address is a pointer.
+
+    Behind a colon is what D scripts see of it.
+    """
+    if ":" in words:
+        words = words[: words.index(":")]
     if "(" in words or any("[" in word for word in words):
         return "const void *"
     *before, last = words or [""]
