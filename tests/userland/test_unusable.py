@@ -83,6 +83,7 @@ def test_files_that_are_no_files(tmp_path: Path) -> None:
             for shape in ("begin", "syscall", *SHAPES):
                 assert f"'{path}' is no file" in refused(f'process("{path}").{shape}')
     for shape in ("begin", *SHAPES):
+        assert "no match" in refused(f'process("{tmp_path}/*").{shape}')
         assert f"'{tmp_path}' is a directory" in refused(f'process("{tmp_path}").{shape}')
 
 

@@ -161,6 +161,8 @@ def _interpreter(head: bytes) -> str:
 
 
 def _is_elf(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False  # to open a pipe would wait for its other end
     try:
         with open(path, "rb") as file:
             return file.read(4) == b"\x7fELF"
