@@ -120,10 +120,10 @@ RUNNING = Module(
     "1",
     "-e",
     """
-    global calls, other
+    global calls
     probe process.begin { println("begin ", pid() == target(), " ", execname()) }
     probe process.syscall { if ($syscall == 110) calls++ }
-    probe syscall.getppid { if (pid() != target()) other++ }
+    probe process.begin, process.syscall { if (pid() != target()) println("another's") }
     probe process.end { println("end ", calls > 10, " ", pid() == target()) }
     probe timer.ms(50) { if (calls > 10) system("kill " . sprint(target())) }
     """,
