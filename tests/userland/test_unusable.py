@@ -78,6 +78,8 @@ def test_files_that_are_no_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(tmp_path / "socket"))
+    library = f'process("/bin/sh").library("{tmp_path}/fifo")'
+    assert "not an ELF file" in refused(f'{library}.function("f")')
     with listening:
         for path in (tmp_path / "fifo", tmp_path / "socket", "/dev/zero", "/dev/null"):
             for shape in ("begin", "syscall", *SHAPES):

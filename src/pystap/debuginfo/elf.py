@@ -430,8 +430,11 @@ class Elf:
 
 
 def _map(path: str) -> mmap.mmap:
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no wait for pipes
+    try:
+        size = os.fstat(descriptor).st_size
         if size == 0:
             raise ElfError(f"{path}: not an ELF file (empty)")
-        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
