@@ -7,6 +7,7 @@ libraries, and those of ``-d`` and ``--ldd``, and later for other files that a s
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from threading import Thread
 
 from pystap.debuginfo.elf import Elf, ElfError
@@ -118,12 +119,12 @@ class UserObjects:
             if name in self._known:
                 return
             table = self._read(path, places=self._places)
+            self._enter(name, with_path(table.content, os.fsencode(shown)))
         except (ElfError, OSError) as error:
             if explicit:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 self._complain(f"WARNING: no symbols or unwind data of '{path}': {reason}")
             return
-        self._enter(name, with_path(table.content, os.fsencode(shown)))
         if not table.unwinds and self._stacks:
             self._empty.add(shown)
 
@@ -143,7 +144,8 @@ class UserObjects:
             with Mapping(descriptor, PAGE_SIZE) as mapping:
                 context = self._identify.context.cast("Q")
                 context[0], context[1], context[2] = mapping.address, 0, 0
-                self._identify.run()
+                if self._identify.run() == 0:
+                    raise ElfError(f"{path}: the kernel does not tell which file it is")
                 return context[1], context[2]
         finally:
             os.close(descriptor)
@@ -203,7 +205,8 @@ class UserObjects:
         while self._ready:
             name, content = self._ready.pop()
             if name not in self._known:
-                self._enter(name, content)
+                with suppress(OSError):  # no room: it stays among those without data
+                    self._enter(name, content)
         if counted == self._counted or (self._worker is not None and self._worker.is_alive()):
             return
         self._counted = counted
