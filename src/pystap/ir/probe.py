@@ -42,7 +42,10 @@ class Probe(NamedTuple):
 
     def function(self) -> str:
         """What ppfunc() gives: the function name in the point, what stands in
-        ``function("NAME@...")``; "" without one."""
-        _, _, rest = self.point.partition('function("')
-        name, quote, _ = rest.partition('"')
-        return name.partition("@")[0] if quote else ""
+        ``function("NAME@...")``, ``statement`` or ``callee``; "" without one."""
+        for component in ('.callee("', 'function("', 'statement("'):
+            _, found, rest = self.point.partition(component)
+            name, quote, _ = rest.partition('"')
+            if found and quote:
+                return name.partition("@")[0]
+        return ""
