@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from stap import wait_for
 from .conftest import load_on_all_cpus
 
 pytestmark = pytest.mark.lab
+
 
 OVERLOAD = Module(
     "-DSTP_OVERLOAD_INTERVAL=1000000",
@@ -115,7 +117,15 @@ def test_report(modules: Modules) -> None:
 
 
 def test_hits_alone(modules: Modules) -> None:
-    done = modules.run(ALIBI, "--time-limit", "0.5")
+    run = started(str(modules.build(ALIBI)))
+    wait_for(
+        lambda: any(
+            "\nhits 0 " in path.read_text() for path in Path("/proc").glob("pystap_*/hits")
+        ),
+        60,
+    )
+    os.kill(run.pid, signal.SIGTERM)
+    done = run.end(60)
     assert re.fullmatch(
         r"----- probe hit report: \ntimer\.ms\(2\), \(<input>:1:1\), hits: \d+, "
         r"from: timer\.ms\(2\), index: 0\n",
