@@ -146,7 +146,7 @@ def test_a_probe_that_cannot_be_registered(modules: Modules, tmp_path: Path) -> 
     built, name = modules.build(UNKNOWN), tmp_path / "stap_unknown.ko"
     done = staprun("-R", changed(built, b"sched_switch", name))
     assert done.err == (
-        'ERROR: probe kernel.trace("sched_switch") registration error (rc -2): '
+        'ERROR: probe kernel.trace("sched:sched_switch") registration error (rc -2): '
         "No such file or directory\n"
     )
     assert done.status == 1
