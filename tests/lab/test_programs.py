@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datadriven import Case, load_cases
-from userland import test_programs
+from userland import test_programs, test_thread_local
 
 pytestmark = pytest.mark.lab
 
@@ -24,6 +24,10 @@ CASES = [
         "marks:arguments",
         "marks:semaphores",
         "memory:never_touched_before",
+        "syscalls:entries_and_returns",
+        "syscalls:children_of_the_target",
+        "floats:in_memory",
+        "cplusplus:members_and_references",
     )
 ]
 
@@ -31,3 +35,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_prints_what_the_program_knows(case: Case, tmp_path: Path) -> None:
     test_programs.test_prints_what_the_program_knows(case, "-O2 -gdwarf-5 -pie", tmp_path)
+
+
+def test_thread_local_variables(tmp_path: Path) -> None:
+    test_thread_local.test_in_a_library(tmp_path, "")
