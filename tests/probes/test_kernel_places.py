@@ -14,9 +14,10 @@ from probes.madeup import MODULE, VMLINUX, MadeUp, line
 from probes.points import parse_point, parse_var, token
 from pystap.debuginfo.kernelimage import section_file
 from pystap.diag.diagnostic import DiagnosticError
+from pystap.ir.probe import Probe
 from pystap.lang import ast
 from pystap.probes import kernel_addresses
-from pystap.probes.attach import KernelFunction
+from pystap.probes.attach import KernelFunction, SessionEvent
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.core import CoreContext
 from pystap.probes.kernel import FAMILY
@@ -351,3 +352,18 @@ def test_damaged(kernel: MadeUp, env: ProbeEnv, tmp_path: Path) -> None:
             with contextlib.suppress(DiagnosticError):
                 for match in resolve(point, fresh):
                     match.context.variables()
+
+
+@pytest.mark.parametrize(
+    ("point", "name"),
+    [
+        ('kernel.function("work@work.c:3").return', "work"),
+        ('module("extra").statement("work@work.c:7")', "work"),
+        ('kernel.function("work@work.c:3").callee("twin@work.c:9")', "twin"),
+        ('kernel.function("work@work.c:3").label("out")', "work"),
+        ("kernel.statement(0xffffffff81000000)", ""),
+        ("begin", ""),
+    ],
+)
+def test_function_of_a_probe_point(point: str, name: str) -> None:
+    assert Probe(point, point, 0, SessionEvent("begin"), "").function() == name
