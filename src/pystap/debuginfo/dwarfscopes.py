@@ -30,11 +30,7 @@ def function_at(dwarf: Dwarf, pc: int) -> Die | None:
 
 def _pieces(unit: Die) -> list[tuple[int, int, Die]]:
     """The code of a unit's functions: first address, the one behind, function."""
-    found = [
-        (low, high, die)
-        for die in functions_of(unit)
-        for low, high in die.ranges()
-    ]
+    found = [(low, high, die) for die in functions_of(unit) for low, high in die.ranges()]
     return sorted(found, key=lambda piece: piece[:2])
 
 

@@ -33,9 +33,7 @@ def returned(types: Types, type_id: int, tok: Token, space: Space = "user") -> P
     return Place(value, types, type_id, space, False)
 
 
-def _object(
-    types: Types, type_id: int, view: t.Struct, tok: Token, space: Space
-) -> Place:
+def _object(types: Types, type_id: int, view: t.Struct, tok: Token, space: Space) -> Place:
     leaves = list(_leaves(types, type_id, 0))
     whole = all(offset % size == 0 for offset, size, _ in leaves if size)
     if view.size > _IN_REGISTERS or not whole:
