@@ -22,6 +22,12 @@ CASES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def without_debug_information_of_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading that of the C library takes a minute in an emulated machine."""
+    monkeypatch.setenv("SYSTEMTAP_DEBUGINFO_PATH", ".debug")
+
+
 @pytest.mark.parametrize(("case", "flags"), list(CASES.values()), ids=list(CASES))
 def test_prints(case: Case, flags: str, tmp_path: Path) -> None:
     test_user_stacks.test_prints(case, flags, tmp_path)
@@ -33,7 +39,3 @@ def test_every_way_to_a_function_is_found(tmp_path: Path) -> None:
 
 def test_any_process_is_looked_at_when_it_is_met(tmp_path: Path) -> None:
     test_stack_processes.test_any_process_is_looked_at_when_it_is_met(tmp_path)
-
-
-def test_program_on_an_overlay(tmp_path: Path) -> None:
-    test_stack_processes.test_program_on_an_overlay(tmp_path)
