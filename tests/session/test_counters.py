@@ -11,6 +11,7 @@ from stap import stap
 
 TOUCH = r"""
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 __attribute__((noinline)) int touch(int pages) {
   char *p = mmap(0, 4096L * pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -23,7 +24,7 @@ int main(void) {
   touch(100);
   if (fork() == 0) { touch(7); _exit(0); }
   touch(1000);
-  usleep(2000);
+  wait(0);
   touch(10);
   return 0;
 }

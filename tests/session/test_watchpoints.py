@@ -12,11 +12,13 @@ from pystap.kernel.features import Features
 from stap import ROOT, stap
 
 PROGRAM = r"""
+#include <sys/wait.h>
 #include <unistd.h>
 volatile long watched;
 int main(void) {
   for (int i = 0; i < 5; i++) watched = i;
   if (fork() == 0) { watched = 7; _exit(0); }
+  wait(0);
   return watched == 99;
 }
 """
