@@ -68,8 +68,8 @@ def test_without_openssl(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_signed_modules_are_loaded(home: Path, tmp_path: Path) -> None:
     kernel = kernels.get("6.12")
     words = ["--runtime=kernel", "-p4", "-r", kernel.build, "-e", HELLO]
-    plain = stap(*words).out.strip()
-    made = stap("--sign-module", *words)
+    plain = stap(*words, timeout=300).out.strip()
+    made = stap("--sign-module", *words, timeout=300)
     assert "mokutil --import" in made.err
     assert made.status == 0
     run = f"{sys.executable} -m pystap.staprun"
