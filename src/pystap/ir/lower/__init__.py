@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from pystap.options import Options
 
 
-def lower(
-    program: Program, options: Options, limits: Limits, *, settable: bool = False
-) -> Module:
+def lower(program: Program, options: Options, limits: Limits, *, settable: bool = False) -> Module:
     """Translate an analysed program.
 
     ``settable``: scalars of scripts can be given values when the program is loaded.
