@@ -107,9 +107,10 @@ def _plain(text: str, program: Path) -> str:
     text = text.replace(str(program), "@P@")
     text = re.sub(r"0x[0-9a-f]+", "0x*", text)
     text = re.sub(r"\[/[^] ]*/(libc\.so\.6)", r"[\1", text)
-    below = re.compile(r"(^ 0x\* : |^|\n)(__libc_start_\w+|_start)\+")
-    lines = text.splitlines()
-    return "".join(line + "\n" for line in lines if not below.match(line))
+    # The C library has names for what calls main only with its debug information.
+    text = re.sub(r"^( 0x\* : )?(__libc_start_\w+|_start)\+.*\n", "", text, flags=re.M)
+    text = re.sub(r"^ 0x\* \[libc\.so\.6\+.*\n|^0x\* \[libc\.so\.6\+.*\n", "", text, flags=re.M)
+    return re.sub(r"^(main\+.*\n)(0x\*\n)+", r"\1", text, flags=re.M)
 
 
 @pytest.mark.parametrize(
