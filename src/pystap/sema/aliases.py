@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from pystap.lang import ast
-from pystap.sema.declare import declare_file
+from pystap.sema.declare import declare_file, use_file
 from pystap.sema.work import Alias, Work
 from pystap.typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +42,9 @@ def find_aliases(work: Work, point: ast.ProbePoint, hidden: Sequence[Alias]) -> 
                 found.append((alias, used))
     users = {alias.name for alias, _ in found if alias.user}
     found = [(a, used) for a, used in found if a.user or a.name not in users]
+    for alias, used in found:
+        if used == len(point.components) or "*" not in point.components[0].name:
+            use_file(work, alias.definition.tok)
     return [
         AliasUse(alias, point.components[used:], _text(alias, point.components[used:]))
         for alias, used in found
@@ -68,7 +71,7 @@ def _load_candidates(work: Work, point: ast.ProbePoint) -> None:
     first = point.components[0].name
     for name, number in work.tapset.aliases("" if "*" in first else first):
         if not work.tapset.is_loaded(number) and _fit(name, point.components) is not None:
-            declare_file(work, work.tapset.load(number))
+            declare_file(work, work.tapset.load(number), looked_at="*" in first)
 
 
 def _same_root(work: Work, point: ast.ProbePoint) -> Iterator[Alias]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pystap.ir.intrinsics import INTRINSICS
 from pystap.ir.types import Ty
 from pystap.lang import ast
+from pystap.lang.tokens import Token
 from pystap.sema.program import FunctionSymbol, GlobalSymbol, LocalSymbol
 from pystap.sema.work import Alias, FileScope, Work, home, is_user
 
@@ -12,11 +13,17 @@ _INTRINSIC = "pystap:"
 _TYPES: dict[Ty, ast.ValueType] = {Ty.LONG: "long", Ty.STR: "string", Ty.VOID: "unknown"}
 
 
-def declare_file(work: Work, tree: ast.File) -> None:
-    """Record everything ``tree`` defines; its probes wait in ``work.pending``."""
+def declare_file(work: Work, tree: ast.File, *, looked_at: bool = False) -> None:
+    """Record everything ``tree`` defines; its probes wait in ``work.pending``.
+
+    Those of a library file that is only ``looked_at``, for what a wildcard may mean, wait until
+    something of the file is used.
+    """
     if not tree.items:
         return
-    scope = work.scopes.setdefault(home(tree.items[0].tok).source, FileScope())
+    source = home(tree.items[0].tok).source
+    scope = work.scopes.setdefault(source, FileScope())
+    probes = work.looked_at.setdefault(source, []) if looked_at else work.pending
     for item in tree.items:
         if isinstance(item, ast.GlobalDecl):
             for variable in item.variables:
@@ -26,9 +33,15 @@ def declare_file(work: Work, tree: ast.File) -> None:
         elif isinstance(item, ast.AliasDef):
             _declare_alias(work, item)
         elif isinstance(item, ast.ProbeDef):
-            work.pending.append(item)
+            probes.append(item)
         else:
             work.embedded.append(item)
+
+
+def use_file(work: Work, tok: Token) -> None:
+    """Something is used that is defined at ``tok``."""
+    if work.looked_at:
+        work.pending += work.looked_at.pop(home(tok).source, ())
 
 
 def _declare_global(work: Work, scope: FileScope, variable: ast.GlobalVar) -> None:

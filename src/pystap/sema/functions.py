@@ -6,7 +6,7 @@ from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, walk
 from pystap.probes.base import Context
-from pystap.sema.declare import declare_file
+from pystap.sema.declare import declare_file, use_file
 from pystap.sema.program import FunctionSymbol, LocalSymbol
 from pystap.sema.targets import TargetExpander, needs_context
 from pystap.sema.work import Body, Work
@@ -29,6 +29,8 @@ def find_functions(work: Work, name: str, arity: int, tok: Token) -> list[Functi
                 found = _declared(work, name, arity, tok)
             if found and not _gives_way(work, found[-1]):
                 break
+    for function in found:
+        use_file(work, function.decl.tok)
     return found
 
 

@@ -8,7 +8,7 @@ from pystap.lang import ast
 from pystap.lang.operators import PRINT_FAMILY
 from pystap.lang.tokens import Token
 from pystap.lang.visit import rewrite_children, walk
-from pystap.sema.declare import declare_file
+from pystap.sema.declare import declare_file, use_file
 from pystap.sema.flow import check_flow
 from pystap.sema.functions import (
     find_functions,
@@ -386,6 +386,8 @@ def find_global(work: Work, name: str, tok: Token) -> GlobalSymbol | None:
                 found = work.globals.get(name)
                 if found is not None:
                     break
+    if found is not None:
+        use_file(work, found.decl.tok)
     return found
 
 

@@ -73,6 +73,7 @@ class Work:
         self.aliases: dict[str, list[Alias]] = {}  # by first component
         self.embedded: list[ast.EmbeddedCode] = []
         self.pending: list[ast.ProbeDef] = []  # not derived yet
+        self.looked_at: dict[Source, list[ast.ProbeDef]] = {}  # see declare_file
         self.bodies: list[Body] = []  # not resolved yet
         self.probes: list[DerivedProbe] = []
         self.reached: list[FunctionSymbol] = []  # functions whose body was queued
