@@ -1,4 +1,8 @@
-"""The language, as tests/runtime has it, by modules in the machines of the lab."""
+"""The language, as tests/runtime has it, by modules in the machines of the lab.
+
+The same code runs in a process for all cases (test_language.py); here it is the kernel's part
+that counts, so that a selection is enough except with ``--lab-whole``.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ def batches(request: pytest.FixtureRequest, modules: Modules) -> Iterator[Runs]:
         yield Runs(modules, wanted)
 
 
-@pytest.mark.shared_out
+@pytest.mark.shared_out(one_in=8)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_language(batches: Runs, case: Case) -> None:
     done = batches.run(*language.words_of(case, "kernel"))

@@ -39,7 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take the part of this side."""
     config.addinivalue_line("markers", "lab: run this test on the kernels of the lab")
     config.addinivalue_line(
-        "markers", "shared_out: one kernel is enough for each of these many tests of the lab"
+        "markers",
+        "shared_out(one_in=N): one kernel is enough for each of these many tests of the lab; "
+        "where they are too many, a kernel has one in N of them by default",
     )
     directory = config.getoption("lab_directory")
     if directory is not None:
@@ -89,15 +91,17 @@ def _id(kernel: str) -> str:
     return f"@{kernel}"
 
 
-def _is_for_another_kernel(item: pytest.Item) -> bool:
-    """Whether a test that is shared out falls to another kernel than its own."""
-    if item.get_closest_marker("shared_out") is None:
+def _is_left_out(item: pytest.Item) -> bool:
+    """Whether a test that is shared out falls to another kernel than its own, or to none."""
+    marker = item.get_closest_marker("shared_out")
+    if marker is None:
         return False
     assert isinstance(item, pytest.Function)
     names = item.config.getoption("lab_kernel") or kernels.DEFAULT
     own = list(names).index(item.callspec.params["lab_kernel"])
     label = "-".join(str(v) for k, v in item.callspec.params.items() if k != "lab_kernel")
-    return crc32(label.encode()) % len(names) != own
+    one_in: int = marker.kwargs.get("one_in", 0)
+    return crc32(label.encode()) % max(len(names), one_in) != own
 
 
 class Host:
@@ -109,9 +113,9 @@ class Host:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Note which tests are of the lab; leave out those that fall to another kernel."""
+        """Note which tests are of the lab; leave out those that are shared out to others."""
         if not self._config.getoption("lab_whole"):
-            gone = [item for item in items if _is_for_another_kernel(item)]
+            gone = [item for item in items if _is_left_out(item)]
             if gone:
                 self._config.hook.pytest_deselected(items=gone)
                 left = set(map(id, items)) - set(map(id, gone))
