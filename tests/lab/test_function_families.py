@@ -3,6 +3,7 @@ and says what it did."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from lab.test_kernel_functions import run
 
 pytestmark = pytest.mark.lab
+
+# a handler may come upon another one of its CPU
+SKIPPED = r"(WARNING: Number of errors: 0, skipped probes: \d+\n)?"
 
 
 def test_files(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ print(os.fstat(f).st_ino)
     probe vfs.open.return {{ if (ours(pathname)) println(name, " ", ret, " ", error, error_str) }}
     """
     done = run(tmp_path, program, "-e", script)
-    assert done.err == ""
+    assert re.fullmatch(SKIPPED, done.err)
     lines = done.out.splitlines()
     inode = next(line for line in lines if line.isdigit())
     opened = [line for line in lines if line.startswith("vfs.open")]
@@ -126,7 +130,11 @@ except OSError:
     done = run(tmp_path, program, "-e", script)
     assert done.err == ""
     unix = "LOCAL DGRAM 0"
-    assert done.out.splitlines() == [
+    lines = done.out.splitlines()
+    # where the compiler inlined __sock_sendmsg, both of these are returns of sock_write_iter
+    at = lines.index(f"socket.write_iter {unix} 11") + 2
+    lines[at : at + 2] = sorted(lines[at : at + 2])
+    assert lines == [
         *(f"socket.create {unix} 0", f"socket.create {unix} 1 0") * 2,
         *(f"socket.sendmsg {unix} CONNECTED 321", f"socket.send {unix} 1 321"),
         *(f"socket.recvmsg {unix} CONNECTED 500", f"socket.receive {unix} 1 321"),

@@ -200,7 +200,7 @@ class Session:
             elif record.kind == records.ERROR:
                 self._complain(b"ERROR: " + record.text)
             elif not self._request.quiet:
-                self._complain(b"WARNING: " + record.text.removesuffix(b"\n"))
+                self._complain(b"WARNING: " + record.text)
         self._output.flush()
         return bool(found)
 

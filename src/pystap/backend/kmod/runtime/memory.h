@@ -81,7 +81,7 @@ static s64 __maybe_unused stap_read_bytes(struct stap_context *c, char *to, u32 
 		count = 0;
 	if (count > size - 1)
 		count = size - 1;
-	if (stap_memory_read(to, address, count, user))
+	if (!count || stap_memory_read(to, address, count, user))
 		return count;
 	stap_fault_number(c, position, user ? "user read fault at " : "kernel read fault at ", address,
 		     'x', "");
