@@ -28,6 +28,7 @@ def without_debug_information_of_libraries(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SYSTEMTAP_DEBUGINFO_PATH", ".debug")
 
 
+@pytest.mark.shared_out
 @pytest.mark.parametrize(("case", "flags"), list(CASES.values()), ids=list(CASES))
 def test_prints(case: Case, flags: str, tmp_path: Path) -> None:
     test_user_stacks.test_prints(case, flags, tmp_path)
