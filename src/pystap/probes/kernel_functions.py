@@ -201,6 +201,8 @@ def _explain_none(asked: _Asked, pattern: str, table: FunctionTable) -> None:
 def _near(asked: _Asked, name: str, table: FunctionTable) -> str:
     from pystap.diag.suggest import suggest
 
+    if asked.tok.source.kind != "user":
+        return ""  # nobody misspelt it, and looking at all names takes time
     if not asked.module:
         owners = [m for m in table.modules() if table.matching(name, m)]
         if owners:
