@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from pystap.backend.bpf.artifact import FILE_LENGTH, FILE_TEXT
+from pystap.session.terminal import TypedInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pystap.typing import Any
-
-_ROOM = 4096
 
 
 class StandardInput:
@@ -21,19 +16,16 @@ class StandardInput:
     ``memory`` is the map of the text that handlers are handed.
     """
 
-    fd = 0
+    fd = TypedInput.fd
 
     def __init__(self, handlers: list[Callable[[], None]], memory: memoryview) -> None:
         self._handlers = handlers
         self._memory = memory
-        self._before: list[Any] | None = _type_by_byte()
+        self._input = TypedInput()
 
     def serve(self) -> bool:
         """Take what is there; false at the end of the input."""
-        try:
-            data = os.read(self.fd, _ROOM)
-        except OSError:  # a terminal that is another's now, or has gone
-            data = b""
+        data = self._input.read()
         for byte in data:
             self._memory[FILE_LENGTH : FILE_LENGTH + 8] = (1).to_bytes(8, "little")
             self._memory[FILE_TEXT : FILE_TEXT + 2] = bytes((byte, 0))
@@ -43,21 +35,4 @@ class StandardInput:
 
     def close(self) -> None:
         """Give the terminal its mode back."""
-        if self._before is not None:
-            import termios
-
-            termios.tcsetattr(self.fd, termios.TCSADRAIN, self._before)
-            self._before = None
-
-
-def _type_by_byte() -> list[Any] | None:
-    """Let a terminal hand over bytes before the end of the line; its mode before."""
-    if not os.isatty(0):
-        return None
-    import termios
-
-    before = termios.tcgetattr(0)
-    mode = termios.tcgetattr(0)
-    mode[3] &= ~termios.ICANON
-    termios.tcsetattr(0, termios.TCSADRAIN, mode)
-    return before
+        self._input.close()
