@@ -127,7 +127,9 @@ class Host:
                 item.stash[_KERNEL] = kernel
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> bool | None:
         """Take over a test's result; None for a test that runs here."""
         kernel = item.stash.get(_KERNEL, None)
         if kernel is None:
@@ -137,6 +139,8 @@ class Host:
         for report in boot.take(item.nodeid, item):
             report.location = item.location
             item.ihook.pytest_runtest_logreport(report=report)
+        # What the test before needed to run here may not be needed any more.
+        item.session._setupstate.teardown_exact(nextitem)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
