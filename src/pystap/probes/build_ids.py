@@ -53,19 +53,17 @@ def _places(wanted: str, path: list[str], sysroot: str) -> Iterator[str]:
 
 def _running() -> Iterator[str]:
     """The programs of all processes, and what else they run code of."""
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        yield f"/proc/{name}/exe"
+    from pystap.kernel.procs import maps, pids
+
+    for pid in pids():
+        yield f"/proc/{pid}/exe"
         try:
-            with open(f"/proc/{name}/maps", encoding="latin-1") as file:
-                lines = file.readlines()
+            entries = maps(pid)
         except OSError:
             continue  # ended, or not ours to look at
-        for line in lines:
-            words = line.split(maxsplit=5)
-            if len(words) == 6 and "x" in words[1] and words[5].startswith("/"):
-                yield words[5].rstrip("\n")
+        for entry in entries:
+            if entry.executable and entry.path.startswith("/"):
+                yield entry.path
 
 
 def _library_folders() -> list[str]:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from pystap.debuginfo.elf import Elf, ElfError
 from pystap.lang.tokens import Token
-from pystap.probes.programs import Program
+from pystap.probes.programs import Program, memory_of_pid
 from pystap.probes.shapes import bad_point, has_wildcard
 from pystap.typing import Final
 
@@ -31,7 +31,7 @@ def find_libraries(
         if not os.path.exists(path):
             raise bad_point(f"cannot find library '{pattern}': no such file", tok)
         return [Program(os.path.realpath(path), os.path.realpath(path))]
-    known = _mapped(pid) if pid else needed(program.path, sysroot)
+    known = _mapped(pid, tok) if pid else needed(program.path, sysroot)
     found: dict[str, Program] = {}
     for name, path in known.items():
         real = os.path.realpath(path)
@@ -44,15 +44,13 @@ def find_libraries(
     return [found[path] for path in sorted(found)]
 
 
-def _mapped(pid: int) -> dict[str, str]:
+def _mapped(pid: int, tok: Token) -> dict[str, str]:
     """The ELF files that a process has mapped, by file name, its program left out."""
     own = os.path.realpath(f"/proc/{pid}/exe")
     paths: dict[str, str] = {}
-    with open(f"/proc/{pid}/maps", encoding="latin-1") as file:
-        for line in file:
-            words = line.rstrip("\n").split(maxsplit=5)
-            if len(words) == 6 and words[5].startswith("/") and "x" in words[1]:
-                paths[os.path.basename(words[5])] = words[5]
+    for entry in memory_of_pid(pid, tok):
+        if entry.executable and entry.path.startswith("/") and not entry.deleted:
+            paths[os.path.basename(entry.path)] = entry.path
     return {name: path for name, path in paths.items() if path != own}
 
 

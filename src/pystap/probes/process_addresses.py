@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.attach import Uprobe
 from pystap.probes.base import Match, ProbeEnv
+from pystap.probes.programs import memory_of_pid
 from pystap.probes.shapes import ShapeMatch, bad_point
 from pystap.probes.user_functions import FunctionContext
-from pystap.typing import NamedTuple
+from pystap.typing import TYPE_CHECKING
 
-
-class Mapping(NamedTuple):
-    """A part of a process' memory: ``path`` is empty where no file is behind it."""
-
-    start: int
-    end: int
-    executable: bool
-    offset: int
-    path: str
+if TYPE_CHECKING:
+    from pystap.kernel.procs import MapEntry
 
 
 def absolute_match(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> Match:
@@ -41,14 +34,8 @@ def absolute_match(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> M
     return Match([(found.text(), attach)], FunctionContext(path, is_return, env))
 
 
-def _mapping_at(pid: int, address: int, tok: Token) -> Mapping:
-    try:
-        places = list(_mappings(pid))
-    except (FileNotFoundError, ProcessLookupError):
-        raise bad_point(f"no process {pid}", tok) from None
-    except OSError as problem:
-        reason = (problem.strerror or str(problem)).lower()
-        raise bad_point(f"cannot look at the memory of process {pid}: {reason}", tok) from None
+def _mapping_at(pid: int, address: int, tok: Token) -> MapEntry:
+    places = memory_of_pid(pid, tok)
     place = next((p for p in places if p.start <= address < p.end), None)
     if place is None:
         raise bad_point(f"process {pid} has no memory at {address:#x}", tok)
@@ -60,19 +47,11 @@ def _mapping_at(pid: int, address: int, tok: Token) -> Mapping:
     return place
 
 
-def _mappings(pid: int) -> Iterator[Mapping]:
-    """What /proc/PID/maps tells, see proc(5)."""
-    with open(f"/proc/{pid}/maps", encoding="latin-1") as file:
-        for line in file:
-            words = line.rstrip("\n").split(maxsplit=5)
-            start, _, end = words[0].partition("-")
-            path = words[5] if len(words) == 6 else ""
-            yield Mapping(int(start, 16), int(end, 16), "x" in words[1], int(words[2], 16), path)
-
-
-def _file_of(pid: int, place: Mapping) -> str:
+def _file_of(pid: int, place: MapEntry) -> str:
     """The file mapped there, also when another has its name by now."""
     link = f"/proc/{pid}/map_files/{place.start:x}-{place.end:x}"
+    if place.deleted:
+        return link
     try:
         if os.path.samefile(place.path, link):
             return place.path

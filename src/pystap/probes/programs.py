@@ -8,7 +8,10 @@ import os
 from pystap.lang.tokens import Token
 from pystap.probes.build_ids import find_build_id, is_build_id
 from pystap.probes.shapes import bad_point, has_wildcard
-from pystap.typing import Final, NamedTuple
+from pystap.typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from pystap.kernel.procs import MapEntry
 
 _DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # A command with these means more than a program and its arguments.
@@ -74,6 +77,19 @@ def program_of_pid(pid: int, tok: Token) -> Program:
     except OSError:
         same = False
     return Program(path if same else link, path)
+
+
+def memory_of_pid(pid: int, tok: Token) -> list[MapEntry]:
+    """The memory map of a process; raises ``DiagnosticError`` where it cannot be read."""
+    from pystap.kernel.procs import maps
+
+    try:
+        return maps(pid)
+    except ProcessLookupError:
+        raise bad_point(f"no process {pid}", tok) from None
+    except OSError as problem:
+        reason = (problem.strerror or str(problem)).lower()
+        raise bad_point(f"cannot look at the memory of process {pid}: {reason}", tok) from None
 
 
 def program_of_command(command: str, sysroot: str, tok: Token) -> Program:
