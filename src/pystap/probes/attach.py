@@ -44,6 +44,10 @@ class PerfEvent(NamedTuple):
     counter: str = ""
 
 
+#: path of the file by which handlers ask for standard input; any number of probes may have it
+STANDARD_INPUT: Final = "__stdin"
+
+
 class ProcFile(NamedTuple):
     """A file of the session: a read asks the handler for its text, a write hands it one.
 

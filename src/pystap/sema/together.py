@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pystap.lang.tokens import Token
-from pystap.probes.attach import ProcFile, counter_of
+from pystap.probes.attach import STANDARD_INPUT, ProcFile, counter_of
 from pystap.sema.work import Work, did_you_mean
 
 
@@ -29,6 +29,6 @@ def check_together(work: Work) -> None:
 
 def _file(work: Work, attach: ProcFile, files: set[tuple[str, str]], tok: Token) -> None:
     key = (attach.path, attach.edge)
-    if key in files and attach.path != "__stdin":
+    if key in files and attach.path != STANDARD_INPUT:
         work.error(f"a file has one {attach.edge} probe: '{attach.path}' has another", tok)
     files.add(key)

@@ -15,7 +15,7 @@ import time
 from pystap.backend.bpf.artifact import FILE_LENGTH, FILE_TEXT
 from pystap.kernel import fuse
 from pystap.kernel.fuse import FileSystem, Node, Request
-from pystap.probes.attach import ProcFile
+from pystap.probes.attach import STANDARD_INPUT, ProcFile
 from pystap.session.guard import Guard
 from pystap.session.loader import FilesError
 
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 BASE = "/run/pystap"
 _READ, _WRITE = 0o400, 0o200
 _LAST_SECONDS = 0.3  # that files may stay open when the session ends
-
-
-#: the file by whose name handlers ask for standard input
-STANDARD_INPUT = "__stdin"
 
 
 def make_sources(
