@@ -116,7 +116,7 @@ def _possible(env: ProbeEnv) -> bool:
 
 
 def _take_apart(found: ShapeMatch, point: ast.ProbePoint) -> _Asked:
-    names = [part.partition("(")[0] for part in found.shape.split(".")]
+    names = found.names()
     args = list(found.args)
     kind = "function" if "function" in names else "statement"
     at = names.index(kind)

@@ -98,7 +98,7 @@ class Packets:
 
 
 def _matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
-    args = dict(zip((part.partition("(")[0] for part in found.shape.split(".")), found.args))
+    args = found.by_name()
     family = str(args["pf"])
     toks = {component.name: component.tok for component in point.components}
     here = toks.get("hook", point.tok)

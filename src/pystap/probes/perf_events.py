@@ -107,9 +107,8 @@ def _event(
     shape: ShapeMatch, names: dict[str, tuple[int, int]], point: ast.ProbePoint
 ) -> PerfEvent:
     """The event of a shape, whatever processes it is about."""
-    parts = shape.shape.split(".")
-    args = dict(zip((part.partition("(")[0] for part in parts), shape.args))
-    if parts[1].startswith("type("):
+    args = shape.by_name()
+    if "type" in args:
         kind, config = _number(args["type"]), _number(args["config"])
         _in_range("type", kind, 0, 0xFFFF_FFFF, point.tok)
         _in_range("config", config, 0, _MAX_CONFIG, point.tok)
@@ -135,10 +134,10 @@ def _of_processes(
 ) -> list[Match]:
     """The event in the processes that a shape names: those of programs, the target's, any."""
     context = NoContext("perf", registers=True)
-    parts = [part.partition("(")[0] for part in shape.shape.split(".")]
-    if "process" not in parts:
+    names = shape.names()
+    if "process" not in names:
         return [Match([(shape.text(), event)], context)]
-    at = parts.index("process")
+    at = names.index("process")
     path = shape.args[at]
     if path is None:
         if env.target_command is None and env.target_pid is None:
@@ -150,7 +149,7 @@ def _of_processes(
     matches = []
     for program in find_programs(str(path), env.sysroot, point.tok):
         args = [*shape.args[:at], program.name, *shape.args[at + 1 :]]
-        text = point_text(parts, args)
+        text = point_text(names, args)
         notes = [program.note] if program.note else []
         matches.append(Match([(text, event._replace(path=program.path))], context, notes))
     return matches

@@ -135,7 +135,7 @@ def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> li
     shape = found.shape.partition(".")[2]
     in_library = shape.startswith(_LIBRARY)
     shape = shape.removeprefix(_LIBRARY)
-    kind = ".".join(part.partition("(")[0] for part in shape.split("."))
+    kind = ".".join(found.names()[1 + in_library :])
     args = [arg for arg in found.args[1 + in_library :] if arg is not None]
     behind = point.components[1 + in_library :] or point.components  # "**" may be all there is
     tok = next((c.tok for c in behind if c.arg is not None), behind[0].tok)
@@ -211,7 +211,7 @@ def _texts(found: ShapeMatch, who: Arg, library: str = "") -> Callable[[Iterable
     """Makes the probe point for the arguments behind the program's (and the library's)."""
     first: list[Arg] = [who, library] if library else [who]
     shaped = found.args[len(first) :]
-    names = [part.partition("(")[0] for part in found.shape.split(".")]
+    names = found.names()
 
     def text(args: Iterable[str | int]) -> str:
         wanted = sum(arg is not None for arg in shaped)

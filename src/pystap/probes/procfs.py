@@ -37,7 +37,7 @@ class ProcFiles:
 
 
 def _match(found: ShapeMatch, point: ast.ProbePoint) -> Match:
-    args = dict(zip((part.partition("(")[0] for part in found.shape.split(".")), found.args))
+    args = found.by_name()
     path = args["procfs"]
     attach = ProcFile(
         _checked_path(str(path), point) if path is not None else _DEFAULT_PATH,

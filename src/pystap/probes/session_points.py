@@ -38,7 +38,7 @@ class SessionPoints:
 
 
 def _match(found: ShapeMatch) -> Match:
-    kind = found.shape.partition("(")[0]
+    kind = found.names()[0]
     order = found.args[0]
     attach = SessionEvent(_KINDS[kind], order if isinstance(order, int) else 0)
     return Match([(found.text(), attach)], NoContext("session"))

@@ -30,9 +30,17 @@ class ShapeMatch(NamedTuple):
     shape: str
     args: tuple[Arg, ...]
 
+    def names(self) -> list[str]:
+        """The names of the components."""
+        return [part.name for part in parse_shape(self.shape)]
+
+    def by_name(self) -> dict[str, Arg]:
+        """The argument of each component, None where it has none."""
+        return dict(zip(self.names(), self.args, strict=True))
+
     def text(self) -> str:
         """The probe point this stands for, without wildcards in component names."""
-        return point_text([part.name for part in parse_shape(self.shape)], self.args)
+        return point_text(self.names(), self.args)
 
 
 @lru_cache(maxsize=1024)

@@ -63,7 +63,7 @@ def _match(found: ShapeMatch, point: ast.ProbePoint) -> Match:
 
 def _attach(found: ShapeMatch, point: ast.ProbePoint) -> Attach:
     numbers = [arg for arg in found.args if isinstance(arg, int)]
-    unit = found.shape.split(".")[1].partition("(")[0]
+    unit = found.names()[1]
     if unit == "profile":
         if numbers:
             _check(numbers[0], 1, _MOST_PROFILE_HZ, "frequency", point, -1)

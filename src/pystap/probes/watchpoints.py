@@ -16,10 +16,9 @@ _WORD: Final = (1 << 64) - 1
 
 def watchpoint_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     """The memory a shape names; raises for what the processor cannot watch."""
-    parts = [part.partition("(")[0] for part in found.shape.split(".")]
-    args = dict(zip(parts, found.args))
+    names, args = found.names(), found.by_name()
     tok = point.components[min(1, len(point.components) - 1)].tok
-    access = _ACCESS[parts[-1]]
+    access = _ACCESS[names[-1]]
     where = args["data"]
     if isinstance(where, str):
         attach = _of_symbol(where, access, point)
@@ -37,11 +36,11 @@ def watchpoint_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) 
             f"a watchpoint of {length} bytes begins at a multiple of {length}, not {address:#x}",
             tok,
         )
-    in_process = parts[0] == "process"
+    in_process = names[0] == "process"
     if in_process and env.target_command is None and env.target_pid is None:
         raise bad_point("whose memory? process.data needs -c or -x", tok)
     attach = Watchpoint(address, length, access, target_only=in_process)
-    text = point_text(parts, found.args).replace(f"data({where})", f"data({address:#x})")
+    text = point_text(names, found.args).replace(f"data({where})", f"data({address:#x})")
     return [Match([(text, attach)], NoContext("watchpoint", registers=True))]
 
 
