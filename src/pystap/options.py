@@ -59,3 +59,9 @@ class Options:
         self.bulk = False  # -b
         self.flight_recorder = False  # -F
         self.rotation: str | None = None  # -S SIZE[,N]
+
+    def object_files(self) -> list[str]:
+        """Those of ``modules`` that are files; a plain name of none is that of a kernel module."""
+        import os
+
+        return [name for name in self.modules if "/" in name or os.path.exists(name)]

@@ -8,6 +8,8 @@ from pystap.cli.report import PassReport, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pystap.backend.bpf.artifact import Artifact
     from pystap.options import Options
     from pystap.output.consumer import OutputError
@@ -115,7 +117,7 @@ def _run(options: Options, artifact: Artifact, report: PassReport) -> int:
             command=command,
             timeout_ns=None if options.timeout is None else int(options.timeout * 1e9),
             tell=lambda text: report.say(5, text),
-            objects=_user_objects(options, loaded, output) if artifact.user_parts else None,
+            objects=_object_maker(options, loaded, output) if artifact.user_parts else None,
         )
         try:
             return session.run()
@@ -126,22 +128,29 @@ def _run(options: Options, artifact: Artifact, report: PassReport) -> int:
             command.finish()
 
 
-def _user_objects(options: Options, loaded: Loaded, output: Output) -> UserObjects:
-    """The tables of programs, for scripts that ask for user-space stacks or symbols."""
+def _object_maker(
+    options: Options, loaded: Loaded, output: Output
+) -> Callable[[int], UserObjects]:
+    """What makes the tables of programs, for scripts that ask for user-space stacks or symbols."""
     from pystap.cli.environment import index_directory
+    from pystap.probes.attach import files_of
     from pystap.session.target import split
     from pystap.session.userobjects import UserObjects, Wanted
+    from pystap.session.usertables import MapTables
 
+    artifact = loaded.artifact
     wanted = Wanted(
-        # A plain name that is no file is that of a kernel module.
-        [name for name in options.modules if "/" in name or os.path.exists(name)],
+        options.object_files(),
         options.libraries,
         split(options.cmd)[0] if options.cmd is not None else "",
         options.target_pid or 0,
         "" if options.disable_cache else index_directory(),
         options.sysroot,
+        sorted(set[str]().union(*(files_of(p.attach) for p in artifact.probes))),
+        "stacks" in artifact.user_parts,
+        "places" in artifact.user_parts,
     )
-    return UserObjects(loaded, wanted, output.warn)
+    return lambda program: UserObjects(MapTables(loaded, program), wanted, output.warn)
 
 
 def _raise_priority() -> None:

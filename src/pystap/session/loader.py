@@ -152,9 +152,9 @@ def _create(spec: MapSpec, cpus: int, buffer_bytes: int) -> Map:
 
 
 def _create_of_tables(spec: MapSpec) -> Map:
-    """A map whose elements are tables of programs (see ``session/userobjects.py``)."""
+    """A map whose elements are tables of programs (see ``session/usertables.py``)."""
     from pystap.debuginfo.objecttable import ELEMENT
-    from pystap.session.userobjects import TABLE_FLAGS
+    from pystap.session.usertables import TABLE_FLAGS
 
     try:
         pattern = create_map(MAP_TYPE_ARRAY, 4, ELEMENT, 1, flags=TABLE_FLAGS)

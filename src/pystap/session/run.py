@@ -63,7 +63,8 @@ class Session:
     ``output`` receives what handlers print; ``target`` is the pid of target() (0 for none);
     ``command`` the held ``-c`` process, released when every probe is armed; ``timeout_ns`` the
     time of ``-T``, counted from there.  ``tell`` is for what is shown with ``-v``; ``objects``
-    has the tables of programs for user-space stacks, where handlers ask for such.
+    gives the tables of programs for user-space stacks, where handlers ask for such; it is called
+    with the descriptor of the program that tells how the kernel calls a file.
     """
 
     def __init__(
@@ -77,9 +78,10 @@ class Session:
         command: Command | None = None,
         timeout_ns: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
-        objects: UserObjects | None = None,
+        objects: Callable[[int], UserObjects] | None = None,
     ) -> None:
-        self.objects = objects
+        self._make_objects = objects
+        self.objects: UserObjects | None = None
         self.tell = tell
         self.artifact = artifact
         self.loaded = loaded
@@ -146,8 +148,9 @@ class Session:
                 elif isinstance(event, ProcFile):
                     files.append((event, index))
             elif spec.attach == "identify":
-                if self.objects is not None:
-                    self.objects.begin(program.fd)
+                if self._make_objects is not None:
+                    self.objects = self._make_objects(program.fd)
+                    self.objects.begin()
             else:
                 attached = attach_program(self.artifact, spec, program, self._not_attached)
                 self._attached.append(attached)

@@ -10,33 +10,50 @@ import os
 from contextlib import suppress
 from threading import Thread
 
-from pystap.debuginfo.elf import Elf, ElfError
-from pystap.debuginfo.objecttable import ELEMENT, with_path
-from pystap.kernel.bpf import F_INNER_MAP, F_MMAPABLE, MAP_TYPE_ARRAY
-from pystap.kernel.maps import create_map
-from pystap.kernel.programs import TestRun
+from pystap.debuginfo.elf import ElfError
+from pystap.debuginfo.objecttable import with_path
 from pystap.kernel.syscalls import PAGE_SIZE, Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from pystap.backend.bpf.artifact import Artifact
     from pystap.debuginfo.objecttable import Table
-    from pystap.kernel.maps import Map
-    from pystap.session.loader import Loaded
 
-TABLE_FLAGS = F_MMAPABLE | F_INNER_MAP
+    class Tables(Protocol):
+        """Where a runtime keeps tables, by inode and device of a file as mappings have them."""
+
+        def identify(self, address: int) -> tuple[int, int] | None:
+            """Inode and device of what this process has mapped at an address."""
+
+        def enter(self, name: tuple[int, int], content: bytes) -> None:
+            """Add a table.  Raises OSError."""
+
+        def unknown(self) -> list[Note]:
+            """The files without a table that stacks have led through."""
+
+        def close(self) -> None:
+            """Let go of the tables."""
+
+
 _VDSO = (1, 0)  # as the programs call the kernel's own code in every process
 _LARGE = 64 << 20  # bytes of a file that is not read while handlers wait to be heard
 
 
 class Wanted:
-    """What the command line says: ``modules`` are the objects of ``-d``, with ``libraries``
-    (``--ldd``) also what programs are linked with; ``command`` is the program of ``-c`` and
-    ``target`` the pid of target(), which counts with its libraries; ``cache`` is a folder."""
+    """What a session is to know.
 
-    __slots__ = ("cache", "command", "libraries", "modules", "sysroot", "target")
+    ``modules`` are the objects of ``-d``, with ``libraries`` (``--ldd``) also what programs are
+    linked with; ``command`` is the program of ``-c`` and ``target`` the pid of target(), which
+    counts with its libraries; ``cache`` is a folder.  ``probed`` are the files of probes;
+    ``stacks`` and ``places`` tell whether scripts ask for stacks, and for source lines.
+    """
+
+    __slots__ = (
+        "cache", "command", "libraries", "modules", "places", "probed", "stacks", "sysroot",
+        "target",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -46,6 +63,9 @@ class Wanted:
         target: int = 0,
         cache: str = "",
         sysroot: str = "",
+        probed: list[str] | None = None,
+        stacks: bool = True,
+        places: bool = False,
     ) -> None:
         self.modules = modules
         self.libraries = libraries
@@ -53,32 +73,27 @@ class Wanted:
         self.target = target
         self.cache = cache
         self.sysroot = sysroot
+        self.probed = probed or []
+        self.stacks = stacks
+        self.places = places
 
 
 class UserObjects:
     """The tables of a session.  ``complain`` takes warnings."""
 
-    def __init__(self, loaded: Loaded, wanted: Wanted, complain: Callable[[str], None]) -> None:
-        self._loaded = loaded
+    def __init__(self, tables: Tables, wanted: Wanted, complain: Callable[[str], None]) -> None:
+        self._tables = tables
         self._wanted = wanted
         self._complain = complain
-        self._stacks = "stacks" in loaded.artifact.user_parts
-        self._places = "places" in loaded.artifact.user_parts
-        self._tables = loaded.by_role["user_objects"]
-        self._unknown = loaded.by_role["unknown_objects"]
-        self._identify: TestRun | None = None
         self._known: set[tuple[int, int]] = set()
         self._empty: set[str] = set()  # paths of files that have no unwind data
         self._noted: dict[tuple[int, int], str] = {}  # paths of files found on the way
         self._counted = 0  # of those, when they were looked at last
         self._ready: list[tuple[tuple[int, int], bytes]] = []  # tables of them to be entered
         self._worker: Thread | None = None
-        self._inner: list[Map] = []
 
-    def begin(self, program: int) -> None:
-        """Make the tables that are wanted.  ``program`` is the descriptor of the program that
-        tells how the kernel calls a file."""
-        self._identify = TestRun(program, 24)
+    def begin(self) -> None:
+        """Make the tables that are wanted."""
         self._add_vdso()
         for path in self._paths():
             self._add_file(path, os.path.realpath(path), explicit=True)
@@ -87,22 +102,18 @@ class UserObjects:
 
     def close(self) -> None:
         """Let go of the tables."""
-        for table in self._inner:
-            table.close()
-        self._inner.clear()
+        self._tables.close()
 
     def _paths(self) -> list[str]:
         """The files to begin with, each once."""
-        from pystap.probes.attach import files_of
+        from pystap.debuginfo.libraries import linked
 
         wanted = self._wanted
-        artifact: Artifact = self._loaded.artifact
-        probed = sorted(set[str]().union(*(files_of(p.attach) for p in artifact.probes)))
         named = [wanted.sysroot + path for path in wanted.modules]
         roots = [wanted.command] if wanted.command else []
-        roots += probed if wanted.libraries or self._stacks else []
+        roots += wanted.probed if wanted.libraries or wanted.stacks else []
         roots += named if wanted.libraries else []
-        found = [*probed, *named, *roots]
+        found = [*wanted.probed, *named, *roots]
         for root in roots:
             found += linked(root, wanted.sysroot)
         return list(dict.fromkeys(os.path.realpath(path) for path in found))
@@ -118,14 +129,14 @@ class UserObjects:
             name = self._name_of(path)
             if name in self._known:
                 return
-            table = self._read(path, places=self._places)
+            table = self._read(path, places=self._wanted.places)
             self._enter(name, with_path(table.content, os.fsencode(shown)))
         except (ElfError, OSError) as error:
             if explicit:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
                 self._complain(f"WARNING: no symbols or unwind data of '{path}': {reason}")
             return
-        if not table.unwinds and self._stacks:
+        if not table.unwinds and self._wanted.stacks:
             self._empty.add(shown)
 
     def _read(self, path: str, *, places: bool) -> Table:
@@ -136,28 +147,20 @@ class UserObjects:
 
     def _name_of(self, path: str) -> tuple[int, int]:
         """Inode and device of a file as mappings have them."""
-        assert self._identify is not None
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if os.fstat(descriptor).st_size == 0:
                 raise ElfError(f"{path}: not an ELF file (empty)")
             with Mapping(descriptor, PAGE_SIZE) as mapping:
-                context = self._identify.context.cast("Q")
-                context[0], context[1], context[2] = mapping.address, 0, 0
-                if self._identify.run() == 0:
-                    raise ElfError(f"{path}: the kernel does not tell which file it is")
-                return context[1], context[2]
+                name = self._tables.identify(mapping.address)
         finally:
             os.close(descriptor)
+        if name is None:
+            raise ElfError(f"{path}: the kernel does not tell which file it is")
+        return name
 
     def _enter(self, name: tuple[int, int], content: bytes) -> None:
-        made = create_map(
-            MAP_TYPE_ARRAY, 4, ELEMENT, len(content) // ELEMENT, flags=TABLE_FLAGS, name="object"
-        )
-        self._inner.append(made)
-        with made.mmap() as memory:
-            memory.view[: len(content)] = content
-        self._tables.update(_key(name), made.fd.to_bytes(4, "little"))
+        self._tables.enter(name, content)
         self._known.add(name)
 
     def _add_vdso(self) -> None:
@@ -210,17 +213,13 @@ class UserObjects:
         if counted == self._counted or (self._worker is not None and self._worker.is_alive()):
             return
         self._counted = counted
-        fresh = [
-            _Note(key, value)
-            for key, value in list(self._unknown.items())
-            if _name(key) not in self._noted
-        ]
+        fresh = [note for note in self._tables.unknown() if note.name not in self._noted]
         for note in fresh:
             self._noted[note.name] = note.path
         self._worker = Thread(target=self._read_noted, args=(fresh,), daemon=True)
         self._worker.start()
 
-    def _read_noted(self, notes: list[_Note]) -> None:
+    def _read_noted(self, notes: list[Note]) -> None:
         """In a thread: read the files of notes, but not their lines, which may take long."""
         opened = []
         for note in notes:  # processes end: first all files are held
@@ -259,15 +258,17 @@ class UserObjects:
         return {path for name, path in noted.items() if name in names and "/" not in path}
 
 
-class _Note:
-    """What a program noted of a file without table: which process has it mapped where."""
+class Note:
+    """What is noted of a file without table: which process has it mapped where, and the last
+    part of its path."""
 
     __slots__ = ("address", "name", "path", "pid")
 
-    def __init__(self, key: bytes, value: bytes) -> None:
-        self.name = _name(key)
-        self.pid, self.address = _number(value, 0), _number(value, 8)
-        self.path = os.fsdecode(value[16:].split(b"\0", 1)[0])  # its last part, for a start
+    def __init__(self, name: tuple[int, int], pid: int, address: int, path: str) -> None:
+        self.name = name
+        self.pid = pid
+        self.address = address
+        self.path = path
 
     def open(self) -> tuple[int, str]:
         """A descriptor of the file and its path; -1 and "" when the process has gone."""
@@ -279,27 +280,3 @@ class _Note:
             return os.open(link, os.O_RDONLY | os.O_CLOEXEC), entry.path
         except (OSError, StopIteration):
             return -1, ""
-
-
-def linked(program: str, sysroot: str) -> list[str]:
-    """The libraries that a program is linked with, and what loads them; none for other files."""
-    from pystap.probes.libraries import needed
-
-    try:
-        with Elf(program) as elf:
-            loader = elf.interpreter()
-    except (ElfError, OSError):
-        return []
-    return [*needed(program, sysroot).values(), *([sysroot + loader] if loader else [])]
-
-
-def _name(key: bytes) -> tuple[int, int]:
-    return _number(key, 0), _number(key, 8)
-
-
-def _key(name: tuple[int, int]) -> bytes:
-    return name[0].to_bytes(8, "little") + name[1].to_bytes(8, "little")
-
-
-def _number(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 8], "little")
