@@ -43,6 +43,11 @@ class ProbeEnv:
     has_feature: Callable[[str], bool] | None = None  # of pystap.kernel.features
     optional: int = 0  # how many of the points that led here may remain without match
 
+    @property
+    def has_target(self) -> bool:
+        """Whether there is a process that target() names."""
+        return self.target_command is not None or self.target_pid is not None
+
 
 class Context(Protocol):
     """What the handlers of a match can see.

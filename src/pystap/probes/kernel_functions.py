@@ -6,7 +6,6 @@ What these do not tell is asked of debug information, where there is some
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -26,7 +25,14 @@ from pystap.probes.kernel_debug import (
     required_image,
     runs,
 )
-from pystap.probes.shapes import Arg, ShapeMatch, bad_point, has_wildcard, point_text
+from pystap.probes.shapes import (
+    Arg,
+    ShapeMatch,
+    bad_point,
+    component_tok,
+    has_wildcard,
+    point_text,
+)
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -124,7 +130,7 @@ def _take_apart(found: ShapeMatch, point: ast.ProbePoint) -> _Asked:
     asked = _Asked(
         names, args, args[at], at, module,
         "return" in names, "exported" in names, _maxactive(names, args, point),
-        point.components[min(at, len(point.components) - 1)].tok,
+        component_tok(point, at),
     )  # fmt: skip
     if asked.module.endswith(".ko") or "/" in asked.module:
         asked = asked._replace(file=asked.module, module=_module_name(asked.module))
@@ -215,7 +221,6 @@ def _near(asked: _Asked, name: str, table: FunctionTable) -> str:
 
 def _of_absent(asked: _Asked, pattern: str, env: ProbeEnv) -> list[KernelFunction]:
     """Functions of a module that is not loaded, by its file; its types are remembered."""
-    from pystap.debuginfo.btf import BtfMissing
     from pystap.debuginfo.modulefile import module_file
 
     if asked.exported or (env.has_feature is not None and not env.has_feature("kprobe")):
@@ -224,14 +229,9 @@ def _of_absent(asked: _Asked, pattern: str, env: ProbeEnv) -> list[KernelFunctio
     if file is None:
         return []
     names = [n for n in file.functions() if fnmatchcase(n, pattern) and not n.startswith("__pfx_")]
-    types = file.types()
+    if names:
+        file.give_types(env.btf())
     file.close()
-    if names and types:
-        memory = os.memfd_create(asked.module, os.MFD_CLOEXEC)
-        os.write(memory, types)
-        with contextlib.suppress(BtfMissing):  # then its functions have no variables
-            env.btf().add_module(asked.module, f"/proc/self/fd/{memory}")
-        os.close(memory)
     return [KernelFunction(name, asked.module) for name in names]
 
 

@@ -13,7 +13,7 @@ from pystap.lang.tokens import Token
 from pystap.probes.attach import LsmHook
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.core import CoreContext
-from pystap.probes.shapes import bad_point, has_wildcard, point_text
+from pystap.probes.shapes import bad_point, component_tok, has_wildcard, point_text
 from pystap.probes.tracepoints import TracepointContext
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -45,7 +45,7 @@ class Hook:
 
 def hook_matches(pattern: str, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     """One match for each hook a pattern fits; raises where the kernel does not ask programs."""
-    tok = point.components[min(1, len(point.components) - 1)].tok
+    tok = component_tok(point, 1)
     btf = env.btf()
     names = [pattern] if _is_hook(btf, pattern) else []
     if has_wildcard(pattern):

@@ -14,7 +14,7 @@ from pystap.lang.tokens import Token
 from pystap.probes.attach import PerfEvent
 from pystap.probes.base import Match, NoContext, ProbeEnv
 from pystap.probes.programs import find_programs
-from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes, point_text
+from pystap.probes.shapes import ShapeMatch, bad_point, component_tok, match_shapes, point_text
 from pystap.typing import Final
 
 _HARDWARE, _SOFTWARE, _HW_CACHE = 0, 1, 3
@@ -140,10 +140,10 @@ def _of_processes(
     at = names.index("process")
     path = shape.args[at]
     if path is None:
-        if env.target_command is None and env.target_pid is None:
+        if not env.has_target:
             raise bad_point(
                 "which process? process without a path needs -c or -x",
-                point.components[min(at, len(point.components) - 1)].tok,
+                component_tok(point, at),
             )
         return [Match([(shape.text(), event._replace(target_only=True))], context)]
     matches = []

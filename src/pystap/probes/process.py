@@ -124,7 +124,7 @@ def _event_matches(
             )
             for program in programs
         ]
-    target = who is None and (env.target_command is not None or env.target_pid is not None)
+    target = who is None and env.has_target
     event = event._replace(pid=_checked_pid(who, point.tok), target_only=target)
     return [Match([(found.text(), event)], context)]
 

@@ -171,6 +171,11 @@ def _bad_argument(component: ast.PointComponent, wanted: set[str]) -> Exception:
     return bad_point(f"'{component.name}' in a probe point takes {kinds}", component.tok)
 
 
+def component_tok(point: ast.ProbePoint, index: int) -> Token:
+    """Where a component of the shape is written: ``**`` may stand for it, being the last one."""
+    return point.components[min(index, len(point.components) - 1)].tok
+
+
 def bad_point(message: str, tok: Token, hint: str | None = None) -> Exception:
     """A ``DiagnosticError`` about a probe point."""
     from pystap.diag.diagnostic import Diagnostic, DiagnosticError

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pystap.lang import ast
 from pystap.probes.attach import Attach, Profile, Timer
 from pystap.probes.base import Match, NoContext, ProbeEnv
-from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes
+from pystap.probes.shapes import ShapeMatch, bad_point, component_tok, match_shapes
 from pystap.typing import Final
 
 _NS_PER_S: Final = 1_000_000_000
@@ -91,11 +91,8 @@ def _check(
 ) -> None:
     if least <= value <= most:
         return
-    # A wildcard such as timer.** has fewer components than the shape it stands for.
-    component = min(component, len(point.components) - 1)
-    raise bad_point(
-        f"timer {what} {value} is out of range ({least}..{most})", point.components[component].tok
-    )
+    tok = component_tok(point, component)
+    raise bad_point(f"timer {what} {value} is out of range ({least}..{most})", tok)
 
 
 def jiffy_ns() -> int:

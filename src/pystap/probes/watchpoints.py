@@ -5,7 +5,7 @@ from __future__ import annotations
 from pystap.lang import ast
 from pystap.probes.attach import Watchpoint
 from pystap.probes.base import Match, NoContext, ProbeEnv
-from pystap.probes.shapes import ShapeMatch, bad_point, point_text
+from pystap.probes.shapes import ShapeMatch, bad_point, component_tok, point_text
 from pystap.typing import Final, Literal
 
 _ACCESS: Final[dict[str, Literal["write", "rw"]]] = {"write": "write", "rw": "rw"}
@@ -17,7 +17,7 @@ _WORD: Final = (1 << 64) - 1
 def watchpoint_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     """The memory a shape names; raises for what the processor cannot watch."""
     names, args = found.names(), found.by_name()
-    tok = point.components[min(1, len(point.components) - 1)].tok
+    tok = component_tok(point, 1)
     access = _ACCESS[names[-1]]
     where = args["data"]
     if isinstance(where, str):
@@ -37,7 +37,7 @@ def watchpoint_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) 
             tok,
         )
     in_process = names[0] == "process"
-    if in_process and env.target_command is None and env.target_pid is None:
+    if in_process and not env.has_target:
         raise bad_point("whose memory? process.data needs -c or -x", tok)
     attach = Watchpoint(address, length, access, target_only=in_process)
     text = point_text(names, found.args).replace(f"data({where})", f"data({address:#x})")
@@ -50,7 +50,7 @@ def _of_symbol(name: str, access: Literal["write", "rw"], point: ast.ProbePoint)
     from pystap.diag.suggest import suggest
 
     symbols = Kallsyms()
-    tok = point.components[min(1, len(point.components) - 1)].tok
+    tok = component_tok(point, 1)
     found = symbols.addresses(name)
     if not found:
         why = f"the kernel has no variable '{name}'"
