@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystap.longs import signed
 from pystap.output import histogram
 from pystap.output.formats import MAX_FIELD, STAR, Directive, Format
 from pystap.typing import Final, TypeAlias
@@ -17,7 +18,6 @@ from pystap.typing import Final, TypeAlias
 Argument: TypeAlias = int | bytes | Sequence[int]
 
 _MASK: Final = (1 << 64) - 1
-_SIGN: Final = 1 << 63
 _ESCAPES: Final = {7: "a", 8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 92: "\\"}
 
 
@@ -63,12 +63,6 @@ def render_histogram(
 def _check_buckets(counts: Sequence[int], wanted: int) -> None:
     if len(counts) != wanted:
         raise ValueError(f"histogram of {len(counts)} buckets, not {wanted}")
-
-
-def signed(value: int) -> int:
-    """A long as signed 64-bit number."""
-    value &= _MASK
-    return value - (1 << 64) if value & _SIGN else value
 
 
 def _field(directive: Directive, width: int, precision: int | None, value: Argument) -> bytes:

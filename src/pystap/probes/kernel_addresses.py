@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
+from pystap.longs import signed
 from pystap.probes.core import CoreIntrinsic, CoreLoad
 from pystap.probes.locations import NoLocation
 from pystap.probes.target import binary, number
@@ -115,8 +116,3 @@ def _looked_up(image: KernelImage, name: str, module: str) -> int:
         raise NoLocation(f"where {name} was loaded is not known")
     image.depends_on(BOOT)
     return found[0]
-
-
-def signed(value: int) -> int:
-    """A number of 64 bits as a script's number."""
-    return value - (1 << 64) if value >> 63 else value

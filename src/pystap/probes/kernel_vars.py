@@ -9,6 +9,7 @@ from __future__ import annotations
 from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
 from pystap.lang.tokens import Token
+from pystap.longs import signed
 from pystap.probes.core import CoreIntrinsic, CoreLoad
 from pystap.probes.target import Place, binary, error, expand, number
 from pystap.probes.user_debug import debug_files
@@ -60,12 +61,12 @@ def _variable_address(btf: Btf, var_id: int, name: str, tok: Token) -> ast.Expr:
             tok,
             hint="/proc/kallsyms shows data to root only, if built with CONFIG_KALLSYMS_ALL",
         )
-    start = number(_signed(found[0]), tok)
+    start = number(signed(found[0]), tok)
     if not per_cpu:
         return start
     cpu = CoreIntrinsic(tok=tok, type="long", name="cpu")
     distance = binary("*", cpu, number(8, tok), tok)
-    slot = binary("+", number(_signed(offsets[0]), tok), distance, tok)
+    slot = binary("+", number(signed(offsets[0]), tok), distance, tok)
     offset = CoreLoad(tok=tok, type="long", addr=slot, space="kernel", size=8, signed=False)
     return binary("+", offset, start, tok)
 
@@ -78,10 +79,6 @@ def _is_per_cpu(btf: Btf, var_id: int) -> bool:
         return False
     view = btf.type(section)
     return isinstance(view, t.Datasec) and any(entry[0] == var_id for entry in view.variables)
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
 
 
 def _btf_of(module: str, env: ProbeEnv) -> Btf | None:

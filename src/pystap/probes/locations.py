@@ -13,6 +13,7 @@ from pystap.debuginfo import dwarfconst as c
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone
+from pystap.longs import signed
 from pystap.probes.core import CoreContext, CoreLoad
 from pystap.probes.target import Space, binary, number
 from pystap.records import dataclass
@@ -87,7 +88,7 @@ def locate(ops: Sequence[Op], frame: Frame) -> Located:
 def constant(value: int | bytes, frame: Frame) -> Located:
     """A variable that always has one value."""
     if isinstance(value, int):
-        return Located(False, (number(_signed(value), frame.tok),))
+        return Located(False, (number(signed(value), frame.tok),))
     return Located(False, tuple(_constant_words(value, frame.tok)))
 
 
@@ -187,7 +188,7 @@ def _place(
 
 def _constant_words(data: bytes, tok: Token) -> list[ast.Expr]:
     return [
-        number(_signed(int.from_bytes(data[at : at + _WORD], "little")), tok)
+        number(signed(int.from_bytes(data[at : at + _WORD], "little")), tok)
         for at in range(0, max(len(data), 1), _WORD)
     ]
 
@@ -241,17 +242,17 @@ class _Machine:
     def _address(self, op: Op) -> ast.Expr | None:
         frame, code = self.frame, op.code
         if c.OP_BREG0 <= code <= c.OP_BREG31:
-            return _plus(_register(code - c.OP_BREG0, frame), _signed(op.number), self.tok)
+            return _plus(_register(code - c.OP_BREG0, frame), signed(op.number), self.tok)
         if code == c.OP_BREGX:
-            return _plus(_register(op.number, frame), _signed(op.number2), self.tok)
+            return _plus(_register(op.number, frame), signed(op.number2), self.tok)
         if code == c.OP_FBREG:
-            return _plus(_frame_base(frame), _signed(op.number), self.tok)
+            return _plus(_frame_base(frame), signed(op.number), self.tok)
         if code == c.OP_CALL_FRAME_CFA:
             return _frame_address(frame)
         if code in (c.OP_ADDR, c.OP_ADDRX, c.OP_GNU_ADDR_INDEX):
             address = op.number if code == c.OP_ADDR else op.value
             assert isinstance(address, int)
-            return frame.address(_signed(address), self.tok)
+            return frame.address(signed(address), self.tok)
         if code in (c.OP_ENTRY_VALUE, c.OP_GNU_ENTRY_VALUE):
             return self._entry_value(op)
         if code in (c.OP_REGVAL_TYPE, c.OP_GNU_REGVAL_TYPE):
@@ -293,7 +294,7 @@ class _Machine:
         """Operations that change the uppermost element."""
         code, frame, tok = op.code, self.frame, self.tok
         if code == c.OP_PLUS_UCONST:
-            made = _plus(self._pop(), _signed(op.number), tok)
+            made = _plus(self._pop(), signed(op.number), tok)
         elif code == c.OP_DEREF:
             made = _load(self._pop(), _WORD, False, frame)
         elif code == c.OP_DEREF_SIZE:
@@ -335,10 +336,10 @@ def _constant(op: Op, frame: Frame) -> ast.Expr | None:
     if c.OP_LIT0 <= code <= c.OP_LIT31:
         return number(code - c.OP_LIT0, frame.tok)
     if c.OP_CONST_FIRST <= code <= c.OP_CONST_LAST:
-        return number(_signed(op.number), frame.tok)
+        return number(signed(op.number), frame.tok)
     if code in (c.OP_CONSTX, c.OP_GNU_CONST_INDEX):
         assert isinstance(op.value, int)
-        return number(_signed(op.value), frame.tok)
+        return number(signed(op.value), frame.tok)
     return None
 
 
@@ -382,7 +383,7 @@ def _plus(base: ast.Expr, offset: int, tok: Token) -> ast.Expr:
     if not offset:
         return base
     if isinstance(base, ast.Binary) and base.op == "+" and isinstance(base.right, ast.Number):
-        return binary("+", base.left, number(_signed(base.right.value + offset), tok), tok)
+        return binary("+", base.left, number(signed(base.right.value + offset), tok), tok)
     return binary("+", base, number(offset, tok), tok)
 
 
@@ -390,8 +391,3 @@ def _absolute(value: ast.Expr, tok: Token) -> ast.Expr:
     negative = ast.Compare(tok=tok, type="long", op="<", left=value, right=number(0, tok))
     minus = ast.Unary(tok=tok, type="long", op="-", operand=clone(value))
     return ast.Ternary(tok=tok, type="long", cond=negative, yes=minus, no=clone(value))
-
-
-def _signed(value: int) -> int:
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value

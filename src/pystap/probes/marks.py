@@ -11,6 +11,7 @@ from pystap.debuginfo.sdt import Mark, read_marks
 from pystap.debuginfo.types import Types
 from pystap.lang import ast
 from pystap.lang.tokens import Token
+from pystap.longs import signed
 from pystap.probes.base import Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreContext, CoreLoad
 from pystap.probes.shapes import bad_point, has_wildcard
@@ -157,7 +158,7 @@ class MarkContext:
             raise error(f"'$arg{index + 1}' has {abs(size)} bytes, which is no number", tok)
         constant, name = found["constant"], found["register"]
         if constant is not None:
-            return number(_signed(self._constant(constant, tok)), tok)
+            return number(signed(self._constant(constant, tok)), tok)
         if name is not None:
             register = register_named(name)
             if register is None:
@@ -252,8 +253,3 @@ def _narrowed(value: ast.Expr, size: int, tok: Token) -> ast.Expr:
         return binary("&", value, number((1 << width) - 1, tok), tok)
     shift = number(64 - width, tok)
     return binary(">>", binary("<<", value, shift, tok), shift, tok)
-
-
-def _signed(value: int) -> int:
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value

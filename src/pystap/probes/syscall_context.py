@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pystap.lang import ast
 from pystap.lang.source import Source
 from pystap.lang.tokens import Token
+from pystap.longs import signed
 from pystap.probes.base import unknown_variable
 from pystap.probes.core import CoreContext, CoreIntrinsic
 from pystap.probes.syscall_table import (
@@ -301,8 +302,7 @@ def _one_of(numbers: list[int], tok: Token) -> ast.Expr:
     for word, bits in words.items():
         upper = binary(">>", _context("sysnr", 0, tok), number(6, tok), tok)
         cond = ast.Compare(tok=tok, type="long", op="==", left=upper, right=number(word, tok))
-        value = bits - (1 << 64) if bits >> 63 else bits
-        mask = ast.Ternary(tok=tok, type="long", cond=cond, yes=number(value, tok), no=mask)
+        mask = ast.Ternary(tok=tok, type="long", cond=cond, yes=number(signed(bits), tok), no=mask)
     # Shift counts are taken modulo 64.
     shifted = binary(">>>", mask, _context("sysnr", 0, tok), tok)
     return binary("&", shifted, number(1, tok), tok)

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from pystap.ir.tables import TABLES, FlagTable, NameTable
+from pystap.longs import signed
 from pystap.probes.syscall_table import (
     ARGUMENT_SHIFT,
     POINT_NAME,
@@ -65,12 +66,12 @@ def retstr(nr: int, value: int) -> str:
     """``3``, ``-2 (ENOENT)``, ``0x7f...`` as the call's result is shown."""
     call = by_number().get(nr & (POINT_NAME - 1))
     value &= _WORD
-    signed = _signed(value, 64)
-    if -4095 <= signed < 0:
-        label = _names("errno").name(-signed)
-        return f"{signed} ({label})" if label else str(signed)
+    number = signed(value)
+    if -4095 <= number < 0:
+        label = _names("errno").name(-number)
+        return f"{number} ({label})" if label else str(number)
     shown = {"ptr": f"{value:#x}", "oct": _octal(value), "ulong": str(value)}
-    return shown.get(call.result if call else "int", str(signed))
+    return shown.get(call.result if call else "int", str(number))
 
 
 def argstr(nr: int, args: Sequence[int], memory: UserMemory, limit: int = 512) -> str:
@@ -162,7 +163,7 @@ class _Decoder:
             named, table = decides == _SOL_SOCKET, "socket_option"
         else:
             named, table = decides in (_AF_INET, _AF_INET6), "ipproto"
-        return _enum(table, value) if named else str(_signed(value, 32))
+        return _enum(table, value) if named else str(signed(value, 32))
 
     def _buffer(self, address: int, count: int) -> str:
         if count == 0:
@@ -236,19 +237,14 @@ class _Decoder:
 # --- numbers ------------------------------------------------------------------------------------
 
 
-def _signed(value: int, bits: int) -> int:
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if value >> (bits - 1) else value
-
-
 def _octal(value: int) -> str:
     return f"0{value:o}" if value else "0"
 
 
 _NUMBERS: Final[dict[str, Callable[[int], str]]] = {
-    "int": lambda value: str(_signed(value, 32)),
+    "int": lambda value: str(signed(value, 32)),
     "uint": str,
-    "long": lambda value: str(_signed(value, 64)),
+    "long": lambda value: str(signed(value)),
     "ulong": str,
     "hex": lambda value: f"{value:#x}",
     "ptr": lambda value: f"{value:#x}",
@@ -266,7 +262,7 @@ def _enum(table: str, value: int) -> str:
     """A name, compared by 32 bits, or the number as an int."""
     value &= _WORD32
     names = _names(table)
-    return names.name(value) or names.name(_signed(value, 32)) or str(_signed(value, 32))
+    return names.name(value) or names.name(signed(value, 32)) or str(signed(value, 32))
 
 
 def _flags(table: str, value: int, octal: bool = False) -> str:

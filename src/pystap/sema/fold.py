@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from pystap.lang import ast
 from pystap.lang.visit import transform
+from pystap.longs import signed
 from pystap.typing import Any, Final
 
 _MASK: Final = (1 << 64) - 1
-_SIGN: Final = 1 << 63
 
 
 def fold_constants(body: ast.Block) -> None:
@@ -23,12 +23,6 @@ def fold_expr(expr: ast.Expr) -> ast.Expr:
     return folded
 
 
-def wrap(value: int) -> int:
-    """A Python integer as the signed 64-bit number the language would hold."""
-    value &= _MASK
-    return value - (1 << 64) if value & _SIGN else value
-
-
 def fold_node(node: Any) -> Any:
     """What a node becomes when its children are folded already."""
     rule = _RULES.get(node.__class__)
@@ -37,7 +31,7 @@ def fold_node(node: Any) -> Any:
 
 def number(value: int, like: ast.Node) -> ast.Number:
     """A literal in the place of ``like``."""
-    return ast.Number(tok=like.tok, type="long", value=wrap(value))
+    return ast.Number(tok=like.tok, type="long", value=signed(value))
 
 
 def null(like: ast.Node) -> ast.Null:

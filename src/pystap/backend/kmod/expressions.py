@@ -11,6 +11,7 @@ from pystap.backend.kmod import aggregates, calls, embedded, intrinsics, keys, p
 from pystap.backend.kmod.writer import number, quoted
 from pystap.ir import ops
 from pystap.ir.types import Ty
+from pystap.longs import signed
 from pystap.typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _context_value(_w: Writer, expr: ops.ContextValue) -> str:
 
 
 _LONGS: Final[dict[type, Callable[[Writer, Any], str]]] = {
-    ops.Const: lambda _w, e: number(((e.value + (1 << 63)) % (1 << 64)) - (1 << 63)),
+    ops.Const: lambda _w, e: number(signed(e.value)),
     ops.Local: lambda w, e: w.variable(e.var),
     ops.GlobalGet: _global_get,
     ops.MapGet: _map_get,

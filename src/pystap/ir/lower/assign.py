@@ -11,6 +11,7 @@ from pystap.ir.lower import expr as lower_expr
 from pystap.ir.lower.scope import Frame, refuse
 from pystap.ir.types import Global, LocalVar, Ty
 from pystap.lang import ast
+from pystap.longs import signed
 from pystap.probes.core import CoreLoad, register_of
 from pystap.sema.program import LocalSymbol
 from pystap.typing import Final, Literal, cast
@@ -114,17 +115,13 @@ def _poke(frame: Frame, target: CoreLoad, addr: ops.Expr, value: ops.Expr) -> op
     body: list[ops.Stmt] = []
     where = frame.keep(addr, frame.effects(value), body)
     mask = (1 << target.bit_size) - 1
-    low, shift = _signed(mask), target.bit_offset
+    low, shift = signed(mask), target.bit_offset
     field = ops.Arith("<<", ops.Arith("&", value, ops.Const(low)), ops.Const(shift))
     unit = ops.Load(where(), target.space, target.size, False, pos)
-    rest = ops.Arith("&", unit, ops.Const(_signed(~(mask << shift))))
+    rest = ops.Arith("&", unit, ops.Const(signed(~(mask << shift))))
     merged = ops.Arith("|", rest, field)
     at: ops.Expr = ops.Seq(body, where()) if body else where()
     return ops.Store(at, target.space, target.size, merged, pos)
-
-
-def _signed(number: int) -> int:
-    return (number + 2**63) % 2**64 - 2**63
 
 
 def _sample(frame: Frame, expr: ast.Assign, want: bool) -> _Result:
@@ -205,7 +202,7 @@ def _delta(op: str, right: ops.Expr) -> ops.Expr:
     if op == "+":
         return right
     if isinstance(right, ops.Const):
-        return ops.Const(_signed(-right.value))
+        return ops.Const(signed(-right.value))
     return ops.Neg(right)
 
 
