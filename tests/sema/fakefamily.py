@@ -60,12 +60,12 @@ def _call(name: str, is_return: bool) -> Match:
     return Match([(point_text(components, args), Timer(len(name)))], context)
 
 
-class CallContext:
+class CallContext(Context):
     """Parameters of a function by name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.share_key: object = ("call", name)
+        self.share_key = ("call", name)
 
     def key_for(self, used: Collection[str]) -> object:
         mine = [(n, v) for n, v in enumerate(_FUNCTIONS[self.name]) if f"${v}" in used]
@@ -82,19 +82,13 @@ class CallContext:
     def variables(self) -> list[tuple[str, str]]:
         return [(f"${name}", "long int") for name in _FUNCTIONS[self.name]]
 
-    def locals(self) -> dict[str, ast.Expr]:
-        return {}
 
-
-class ReturnContext:
+class ReturnContext(Context):
     """``$return`` and, by entry snapshot, the parameters."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.share_key: object = ("return", name)
-
-    def key_for(self, used: Collection[str]) -> object:
-        return self.share_key
+        self.share_key = ("return", name)
 
     def entry(self) -> CallContext:
         return CallContext(self.name)
@@ -109,17 +103,11 @@ class ReturnContext:
     def variables(self) -> list[tuple[str, str]]:
         return [("$return", "long int"), *CallContext(self.name).variables()]
 
-    def locals(self) -> dict[str, ast.Expr]:
-        return {}
 
-
-class EventContext:
+class EventContext(Context):
     """Events of one kind: all see the same."""
 
-    share_key: object = "fake events"
-
-    def key_for(self, used: Collection[str]) -> object:
-        return self.share_key
+    share_key = "fake events"
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         if var.name != "$nr":

@@ -7,6 +7,7 @@ asked by sema only; runtimes see nothing but the :mod:`pystap.probes.attach` dat
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from pystap.lang import ast
@@ -49,7 +50,7 @@ class ProbeEnv:
         return self.target_command is not None or self.target_pid is not None
 
 
-class Context(Protocol):
+class Context(ABC):
     """What the handlers of a match can see.
 
     Two matches with equal ``share_key`` see the same things in the same way: sema gives them one
@@ -57,15 +58,22 @@ class Context(Protocol):
     """
 
     share_key: object
+    #: whether some code was interrupted whose registers can be read
+    registers: bool = True
+    #: whether handlers are run by the session itself, not by what they are about
+    in_session: bool = False
+    #: whose variables these are: "kernel", a module's name, or None when not the kernel's
+    kernel_module: str | None = None
 
-    def key_for(self, used: Collection[str]) -> object:
+    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002 - nothing used matters
         """A share key for a body that uses only these names (``$x``, ``$$vars``, ``argstr``).
 
-        Coarser than ``share_key``: a body without context variables is alike at every place of
-        one kind.
+        Coarser than ``share_key``, or that where all that can be used is the same everywhere: a
+        body without context variables is alike at every place of one kind.
         """
-        ...
+        return self.share_key
 
+    @abstractmethod
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """The expression that ``$name`` with its components stands for.
 
@@ -73,18 +81,38 @@ class Context(Protocol):
         ``ctype`` set where members can be reached.  Raises ``DiagnosticError`` with near names
         when there is no such variable or member.
         """
-        ...
 
     def variables(self) -> list[tuple[str, str]]:
         """Name (with ``$``) and C type of each context variable, in declared order, for ``-L``."""
-        ...
+        return []
 
     def locals(self) -> dict[str, ast.Expr]:
         """Names without ``$`` that the family sets before the body (``name``, ``argstr``...).
 
         Sema prepends ``name = expr`` for those that the body reads.
         """
-        ...
+        return {}
+
+    def entry(self) -> Context | None:
+        """What the entries of returns see, for ``@entry``; None where this is no return."""
+        return None
+
+    def guard(self, tok: Token) -> ast.Expr | None:  # noqa: ARG002 - every event counts
+        """What is not 0 when an event counts; None where each does."""
+        return None
+
+    def assign(
+        self,
+        var: ast.TargetVar,  # noqa: ARG002 - nothing can be assigned to
+        op: str,  # noqa: ARG002
+        value: Callable[[], ast.Expr],  # noqa: ARG002
+    ) -> ast.Expr | None:
+        """What ``$name op value`` does where that is more than a store; None where it is not."""
+        return None
+
+    def global_variable(self, node: ast.AtVar) -> ast.Expr | None:  # noqa: ARG002 - none is known
+        """What ``@var`` stands for by debug information of the place; None when there is none."""
+        return None
 
 
 @dataclass(slots=True)
@@ -122,39 +150,17 @@ class Family(Protocol):
         ...
 
 
-class NoContext:
-    """Context of probes without variables; ``kind`` keeps handlers of unlike probes apart.
-
-    ``registers`` tells whether some code was interrupted whose registers can be read,
-    ``in_session`` whether handlers are run by the session itself, not by what they are about.
-    """
+class NoContext(Context):
+    """Context of probes without variables; ``kind`` keeps handlers of unlike probes apart."""
 
     def __init__(self, kind: str = "", registers: bool = False) -> None:
-        self.share_key: object = ("none", kind)
+        self.share_key = ("none", kind)
         self.registers = registers
         self.in_session = kind in ("session", "timer")
-
-    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
-        """The same whatever is used: there is nothing to use."""
-        return self.share_key
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """Refuse: there are none."""
         raise unknown_variable(var, ())
-
-    def variables(self) -> list[tuple[str, str]]:
-        """None."""
-        return []
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
-
-
-def has_registers(context: Context | None) -> bool:
-    """Whether ``@uregister`` and ``@kregister`` mean something; contexts that do not say so have
-    registers."""
-    return context is not None and bool(getattr(context, "registers", True))
 
 
 def unknown_variable(var: ast.TargetVar, known: Sequence[str]) -> Exception:

@@ -64,7 +64,7 @@ class Prototype:
         self.words = _total(btf, proto, self.params)
 
 
-class FunctionContext:
+class FunctionContext(Context):
     """Parameters by name at the entry; at the return what they were, and ``$return``.
 
     Without a prototype there are no variables, and ``missing`` says why.  ``debug`` gives the
@@ -88,7 +88,7 @@ class FunctionContext:
         self._is_return = is_return
         self._missing = missing
         key = prototype.key if prototype else debug
-        self.share_key: object = ("kernel function", is_return, key)
+        self.share_key = ("kernel function", is_return, key)
 
     def key_for(self, used: Collection[str]) -> object:
         """Alike when the parameters used are the same ones of the same types."""
@@ -126,8 +126,8 @@ class FunctionContext:
             return None
 
         def find() -> Context | None:
-            entry: Callable[[], Context | None] = getattr(debug(), "entry", lambda: None)
-            return entry()
+            described = debug()
+            return None if described is None else described.entry()
 
         return find
 
@@ -162,8 +162,7 @@ class FunctionContext:
     def global_variable(self, node: ast.AtVar) -> ast.Expr | None:
         """``@var`` by debug information of the place; None when there is none."""
         described = None if self._debug is None else self._debug()
-        find: Callable[[ast.AtVar], ast.Expr] | None = getattr(described, "global_variable", None)
-        return None if find is None else find(node)
+        return None if described is None else described.global_variable(node)
 
     def variables(self) -> list[tuple[str, str]]:
         """``$return``, then each parameter, with their C types; those without value left out."""
@@ -179,10 +178,6 @@ class FunctionContext:
             if _readable(btf, p) or _has_members(btf, p)
         ]
         return [(name, listing_name(btf, type_id)) for name, type_id in found]
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
 
     def _returns(self, prototype: Prototype) -> bool:
         btf = prototype.btf

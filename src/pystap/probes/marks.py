@@ -12,7 +12,7 @@ from pystap.debuginfo.types import Types
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.longs import signed
-from pystap.probes.base import Match, ProbeEnv, unknown_variable
+from pystap.probes.base import Context, Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreContext, CoreLoad
 from pystap.probes.shapes import bad_point, has_wildcard
 from pystap.probes.target import binary, error, number
@@ -92,7 +92,7 @@ def _no_mark(name: str, marks: list[Mark], target: Target, tok: Token) -> Except
     return bad_point(f"no mark '{name}' in {target.program.name}", tok, hint)
 
 
-class MarkContext:
+class MarkContext(Context):
     """The arguments of a mark: numbers, ``$arg1`` and so on."""
 
     def __init__(self, path: str, mark: Mark, env: ProbeEnv) -> None:
@@ -100,7 +100,7 @@ class MarkContext:
         self._mark = mark
         self._env = env
         relative = any("%rip" in arg for arg in mark.args)
-        self.share_key: object = (
+        self.share_key = (
             *("mark", path, mark.provider, mark.name, mark.args),
             mark.address if relative else 0,
         )
@@ -114,10 +114,6 @@ class MarkContext:
     def key_for(self, used: Collection[str]) -> object:
         """Alike in the whole program when no argument is used."""
         return self.share_key if used else ("mark", self._path)
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
 
     def variables(self) -> list[tuple[str, str]]:
         """The arguments."""

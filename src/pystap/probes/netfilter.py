@@ -5,13 +5,14 @@ Names and numbers are those of ``<linux/netfilter.h>`` and its kin for each prot
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes import attach
 from pystap.probes.attach import NetfilterHook
-from pystap.probes.base import Match, ProbeEnv, unknown_variable
+from pystap.probes.base import Context, Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreContext, CoreIntrinsic
 from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes
 from pystap.probes.target import Place, error, expand, number
@@ -167,7 +168,7 @@ def _priority(value: int | str | None, tok: Token) -> int:
     return value
 
 
-class _PacketContext:
+class _PacketContext(Context):
     """``$hooknum $skb $in $out $verdict`` of a packet."""
 
     registers = False
@@ -175,11 +176,7 @@ class _PacketContext:
     def __init__(self, btf: Btf, guru: bool, kind: str) -> None:
         self._btf = btf
         self._guru = guru
-        self.share_key: object = ("netfilter", kind)
-
-    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
-        """The same whatever is used."""
-        return self.share_key
+        self.share_key = ("netfilter", kind)
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """One of the variables with its components."""
@@ -190,7 +187,9 @@ class _PacketContext:
             return number(_ACCEPT, tok)
         return self._value(var.name[1:], var)
 
-    def assign(self, var: ast.TargetVar, op: str, value: ast.Expr) -> ast.Expr | None:
+    def assign(
+        self, var: ast.TargetVar, op: str, value: Callable[[], ast.Expr]
+    ) -> ast.Expr | None:
         """What ``$verdict = number`` does, which takes guru mode and the kernel runtime."""
         if var.name != "$verdict" or var.components:
             return None
@@ -198,19 +197,16 @@ class _PacketContext:
             raise error("$verdict can be changed in guru mode (-g) only", var.tok)
         if op != "=":
             raise error(f"$verdict can be set by = only, not by {op}", var.tok)
-        return CoreIntrinsic(tok=var.tok, type="long", name="set_verdict", args=[value])
+        return CoreIntrinsic(tok=var.tok, type="long", name="set_verdict", args=[value()])
 
+    @abstractmethod
     def _value(self, name: str, var: ast.TargetVar) -> ast.Expr:
-        raise NotImplementedError
+        """A variable by its name without ``$``, with its components."""
 
     def variables(self) -> list[tuple[str, str]]:
         """Each variable with its C type."""
         types = ("unsigned int", "struct sk_buff*", *("struct net_device*",) * 2, "int")
         return list(zip(_NAMES, types))
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
 
     def _member(self, place: Place, names: Iterable[str], var: ast.TargetVar) -> ast.Expr:
         """A member of an object, with what the script applies to it."""

@@ -9,7 +9,7 @@ from pystap.debuginfo.elf import Elf, ElfError
 from pystap.debuginfo.plt import Stub, read_stubs
 from pystap.lang import ast
 from pystap.lang.tokens import Token
-from pystap.probes.base import Match, unknown_variable
+from pystap.probes.base import Context, Match, unknown_variable
 from pystap.probes.shapes import bad_point, escaped, has_wildcard
 from pystap.typing import TYPE_CHECKING
 
@@ -63,12 +63,12 @@ def _not_called(name: str, stubs: list[Stub], target: Target, tok: Token) -> Exc
     )
 
 
-class StubContext:
+class StubContext(Context):
     """A stub knows what it leads to, nothing else."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.share_key: object = ("plt", name)
+        self.share_key = ("plt", name)
 
     def key_for(self, used: Collection[str]) -> object:
         """Alike when the name is not used."""
@@ -83,11 +83,3 @@ class StubContext:
     def entry(self) -> StubContext:
         """What the entries of returns see, for ``@entry``."""
         return self
-
-    def variables(self) -> list[tuple[str, str]]:
-        """None: the texts are not listed."""
-        return []
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}

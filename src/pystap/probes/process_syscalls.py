@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from pystap.lang import ast
 from pystap.lang.tokens import Token
-from pystap.probes.base import unknown_variable
+from pystap.probes.base import Context, unknown_variable
 from pystap.probes.core import CoreContext
 from pystap.probes.target import error
 from pystap.typing import Final, Literal
@@ -16,24 +14,16 @@ _ARGUMENTS: Final = tuple(f"$arg{n}" for n in range(1, 7))
 _TEXTS: Final = ("$$vars", "$$parms")
 
 
-class ProcessSyscallContext:
+class ProcessSyscallContext(Context):
     """``$syscall``; at entries ``$arg1`` to ``$arg6``, at returns ``$return``."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        self.share_key: object = ("process syscall", edge)
-
-    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
-        """The same for every process."""
-        return self.share_key
+        self.share_key = ("process syscall", edge)
 
     def entry(self) -> ProcessSyscallContext | None:
         """What the entries of returns see, for ``@entry``."""
         return ProcessSyscallContext("enter") if self._edge == "exit" else None
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
 
     def variables(self) -> list[tuple[str, str]]:
         """All are 64-bit numbers."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from pystap.lang import ast
 from pystap.probes.attach import ProcFile
-from pystap.probes.base import Match, ProbeEnv, unknown_variable
+from pystap.probes.base import Context, Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreIntrinsic
 from pystap.probes.shapes import ShapeMatch, bad_point, match_shapes
 from pystap.typing import Final
@@ -70,7 +70,7 @@ def _number(
     return value
 
 
-class FileContext:
+class FileContext(Context):
     """``$value``: what was written, or what is to be read."""
 
     registers = False
@@ -78,24 +78,22 @@ class FileContext:
 
     def __init__(self, is_write: bool) -> None:
         self._is_write = is_write
-        self.share_key: object = ("procfs", is_write)
-
-    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
-        """Reading and writing files differ in what may be done with ``$value``."""
-        return self.share_key
+        self.share_key = ("procfs", is_write)  # what may be done with $value differs
 
     def resolve(self, var: ast.TargetVar) -> ast.Expr:
         """``$value``, a string."""
         self._check(var)
         return CoreIntrinsic(tok=var.tok, type="string", name="file_text")
 
-    def assign(self, var: ast.TargetVar, op: str, value: ast.Expr) -> ast.Expr | None:
+    def assign(
+        self, var: ast.TargetVar, op: str, value: Callable[[], ast.Expr]
+    ) -> ast.Expr | None:
         """What ``$value = text`` and ``$value .= text`` do; None for what cannot be done."""
         self._check(var)
         if self._is_write or op not in ("=", ".="):
             return None
         name = "file_set" if op == "=" else "file_append"
-        return CoreIntrinsic(tok=var.tok, type="long", name=name, args=[value])
+        return CoreIntrinsic(tok=var.tok, type="long", name=name, args=[value()])
 
     def _check(self, var: ast.TargetVar) -> None:
         if var.name != "$value" or var.components or var.address_of:
@@ -104,10 +102,6 @@ class FileContext:
     def variables(self) -> list[tuple[str, str]]:
         """``$value``."""
         return [("$value", "char*")]
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
 
 
 FAMILY: Final = ProcFiles()

@@ -12,7 +12,7 @@ from pystap.lang import ast
 from pystap.lang.source import Source
 from pystap.lang.tokens import Token
 from pystap.longs import signed
-from pystap.probes.base import unknown_variable
+from pystap.probes.base import Context, unknown_variable
 from pystap.probes.core import CoreContext, CoreIntrinsic
 from pystap.probes.syscall_table import (
     ARGUMENT_SHIFT,
@@ -40,14 +40,14 @@ class _Place(NamedTuple):
     width: str  # of numbers
 
 
-class SyscallContext:
+class SyscallContext(Context):
     """Variables of a set of calls at entry or return."""
 
     def __init__(self, calls: tuple[Syscall, ...], edge: Edge, name: str = "") -> None:
         self._calls = calls
         self._edge = edge
         self._name = name  # for the variable ``name``, if not the call's own
-        self.share_key: object = ("syscall", edge, name, tuple(call.number for call in calls))
+        self.share_key = ("syscall", edge, name, tuple(call.number for call in calls))
 
     def key_for(self, used: Collection[str]) -> object:
         """Alike when what is used comes from the same places in all calls."""
@@ -194,16 +194,12 @@ class SyscallContext:
         return _sprintf(text, args, tok)
 
 
-class AnySyscallContext:
+class AnySyscallContext(Context):
     """``syscall_any``: the number, the name, and at return the value."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        self.share_key: object = ("syscall_any", edge)
-
-    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
-        """The same at every place."""
-        return self.share_key
+        self.share_key = ("syscall_any", edge)
 
     def entry(self) -> AnySyscallContext | None:
         """What the entries of returns see, for ``@entry``."""

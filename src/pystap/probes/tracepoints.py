@@ -9,7 +9,7 @@ from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes import attach
-from pystap.probes.base import Match, ProbeEnv, unknown_variable
+from pystap.probes.base import Context, Match, ProbeEnv, unknown_variable
 from pystap.probes.core import CoreContext
 from pystap.probes.pretty import text_depth, variables_text
 from pystap.probes.shapes import ShapeMatch, bad_point, has_wildcard, point_text
@@ -97,13 +97,13 @@ class Described(Protocol):
     def params(self) -> list[Param]: ...
 
 
-class TracepointContext:
+class TracepointContext(Context):
     """Arguments of one tracepoint by name (``numbered``: $arg1 ...), and what it is called."""
 
     registers = False
 
     def __init__(self, tracepoint: Described, system: str, numbered: bool) -> None:
-        self.share_key: object = ("tracepoint", tracepoint.btf.name, tracepoint.name, numbered)
+        self.share_key = ("tracepoint", tracepoint.btf.name, tracepoint.name, numbered)
         self._tracepoint = tracepoint
         self._system = system
         self._numbered = numbered
@@ -138,10 +138,6 @@ class TracepointContext:
         """Each argument with its C type."""
         btf = self._tracepoint.btf
         return [(f"${p.name}", listing_name(btf, p.type)) for p in self._arguments()]
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
 
     def _arguments(self) -> list[Param]:
         if self._params is None:

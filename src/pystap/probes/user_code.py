@@ -14,7 +14,7 @@ from pystap.debuginfo.libdw import DwarfError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone
-from pystap.probes.base import unknown_variable
+from pystap.probes.base import Context, unknown_variable
 from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.probes.locations import Frame, Located, NoLocation, constant, evaluate, locate
 from pystap.probes.pretty import text_depth, variables_text
@@ -40,7 +40,7 @@ _RETURN_ADDRESS: Final = 8  # bytes below the canonical frame address on x86-64
 _TEXTS: Final = ("$$vars", "$$parms", "$$locals")
 
 
-class CodeContext:
+class CodeContext(Context):
     """What is visible at one place of a program, or of the kernel."""
 
     def __init__(self, info: DebugInfo, place: CodePlace) -> None:
@@ -50,20 +50,13 @@ class CodeContext:
         image = info.image
         #: whose variables these are: "kernel", a module's name, or None for those of a program
         self.kernel_module = None if image is None else image.module or "kernel"
-        self.share_key: object = ("user code", info.path, place.pc, place.function.key)
+        self.share_key = ("user code", info.path, place.pc, place.function.key)
+        self._unused_key: object = ("user code", info.path)
         self._variables: dict[str, Die] | None = None
 
     def key_for(self, used: Collection[str]) -> object:
         """Alike in the whole program when nothing of the place is used."""
-        return self.share_key if used else ("user code", self.info.path)
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
-
-    def entry(self) -> CodeContext | None:
-        """This is no return probe."""
-        return None
+        return self.share_key if used else self._unused_key
 
     # ------------------------------------------------------------ variables
 
@@ -282,11 +275,7 @@ class CalleeContext(CodeContext):
         self._caller = caller
         entry = None if caller is None else caller.entry
         self.share_key = ("user callee", info.path, place.pc, place.function.key, entry)
-
-    def key_for(self, used: Collection[str]) -> object:
-        """Never alike: the callers differ."""
-        del used
-        return self.share_key
+        self._unused_key = self.share_key  # the callers differ, whatever is used
 
     def guard(self, tok: Token) -> ast.Expr | None:
         """Whether the address to return to is in the caller's code."""
@@ -345,11 +334,8 @@ class ReturnContext(CodeContext):
     def __init__(self, info: DebugInfo, place: CodePlace) -> None:
         super().__init__(info, place)
         self.share_key = ("user code", info.path, place.pc, place.function.key, "return")
+        self._unused_key = ("user code", info.path, "return")
         self._entry: CodeContext = CodeContext(info, place)
-
-    def key_for(self, used: Collection[str]) -> object:
-        """Alike in the whole program when nothing of the place is used."""
-        return self.share_key if used else ("user code", self.info.path, "return")
 
     def entry(self) -> CodeContext:
         """What is seen where the parameters are in place."""
@@ -411,11 +397,7 @@ class CalleeReturnContext(ReturnContext):
         self._called = CalleeContext(info, place, caller)
         self._entry = self._called
         self.share_key = ("return", self._called.share_key)
-
-    def key_for(self, used: Collection[str]) -> object:
-        """Never alike: the callers differ."""
-        del used
-        return self.share_key
+        self._unused_key = self.share_key
 
     def guard(self, tok: Token) -> ast.Expr | None:
         """Whether the function was entered from the caller's code."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.attach import Attach
-from pystap.probes.base import Match, ProbeEnv
+from pystap.probes.base import Context, Match, ProbeEnv
 from pystap.probes.programs import Program
 from pystap.probes.shapes import bad_point, has_wildcard
 from pystap.probes.user_debug import debug_info, required_debug_info
@@ -130,18 +130,14 @@ def _described(
             yield match
 
 
-class FunctionContext:
+class FunctionContext(Context):
     """A function known by its symbol only: there are no types, so no context variables."""
 
     def __init__(self, path: str, is_return: bool, env: ProbeEnv) -> None:
         self._path = path
         self._is_return = is_return
         self._env = env
-        self.share_key: object = ("user function", is_return)
-
-    def key_for(self, used: Collection[str]) -> object:  # noqa: ARG002
-        """The same whatever is used."""
-        return self.share_key
+        self.share_key = ("user function", is_return)
 
     def entry(self) -> FunctionContext | None:
         """What the entries of returns see, for ``@entry``."""
@@ -155,14 +151,6 @@ class FunctionContext:
             f"'{var.name}': the debug information of {self._path} does not know this function",
             var.tok,
         )
-
-    def variables(self) -> list[tuple[str, str]]:
-        """None."""
-        return []
-
-    def locals(self) -> dict[str, ast.Expr]:
-        """None."""
-        return {}
 
 
 def find_functions(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pystap.diag.diagnostic import Diagnostic, DiagnosticError, Diagnostics
 from pystap.lang import ast
-from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, iter_children, transform, walk
 from pystap.probes.base import Context, Match
 from pystap.sema.fold import number
@@ -237,12 +236,8 @@ def _set_family_locals(context: Context, body: ast.Block, everything: bool) -> N
 
 
 def _set_guard(context: Context, body: ast.Block) -> None:
-    """Leave a handler at once where its family says that the event does not count.
-
-    Such a family gives its contexts a method ``guard``.
-    """
-    guard: Callable[[Token], ast.Expr | None] = getattr(context, "guard", lambda _: None)
-    holds = guard(body.tok)
+    """Leave a handler at once where its family says that the event does not count."""
+    holds = context.guard(body.tok)
     if holds is not None:
         fails = ast.Unary(tok=body.tok, type="long", op="!", operand=holds)
         leave = ast.Next(tok=body.tok)

@@ -19,8 +19,6 @@ from pystap.sema.work import Body
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pystap.sema.work import Work
 
 
@@ -29,8 +27,7 @@ def entry_context(context: Context | None, tok: Token) -> Context:
 
     Raises ``DiagnosticError`` when that is not the context of a return probe.
     """
-    entry: Callable[[], Context | None] = getattr(context, "entry", lambda: None)
-    found = entry()
+    found = None if context is None else context.entry()
     if found is None:
         raise DiagnosticError(
             Diagnostic("semantic error", "@entry is only valid in .return probes", tok)

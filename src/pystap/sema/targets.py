@@ -12,7 +12,6 @@ from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.lang.visit import clone, rewrite_children, walk
-from pystap.probes.base import has_registers
 from pystap.probes.core import CoreContext, CoreIntrinsic, CoreLoad
 from pystap.sema.fold import fold_expr, null, number
 from pystap.typing import TYPE_CHECKING, Any, Final
@@ -184,10 +183,10 @@ class TargetExpander:
         return node
 
     def _assign(self, node: ast.Assign) -> ast.Expr:
-        """Contexts with a method ``assign`` say what is done for variables of theirs."""
-        assign: Callable[..., ast.Expr | None] | None = getattr(self._context, "assign", None)
-        if assign is not None and isinstance(node.target, ast.TargetVar):
-            made = assign(node.target, node.op, self._strict(node.value))
+        """Contexts say what is done for variables of theirs."""
+        target = node.target
+        if self._context is not None and isinstance(target, ast.TargetVar):
+            made = self._context.assign(target, node.op, lambda: self._strict(node.value))
             if made is not None:
                 return made
         rewrite_children(node, self._strict)
@@ -211,12 +210,11 @@ class TargetExpander:
         from pystap.probes.kernel_vars import expand_var
 
         self._components(node)
-        find: Callable[[ast.AtVar], ast.Expr | None] | None
-        find = getattr(self._context, "global_variable", None)
-        own: str | None = getattr(self._context, "kernel_module", None)
+        context = self._context
+        own = None if context is None else context.kernel_module
         named = node.module not in (None, "", own)
         other = node.module in ("kernel", "vmlinux") if own is None else named
-        found = None if find is None or other else find(node)
+        found = None if context is None or other else context.global_variable(node)
         made: ast.Expr = expand_var(node, self._work.env) if found is None else found
         return self._strict(made) if _is_unfinished(made) else made
 
@@ -321,7 +319,7 @@ class TargetExpander:
         index = fold_expr(node.args[0])
         if not isinstance(index, ast.Number) or not 0 <= index.value < 128:
             raise _error(f"@{node.name} takes a literal DWARF register number", node.tok)
-        if not has_registers(self._context):
+        if self._context is None or not self._context.registers:
             raise _error("cannot access CPU registers in this context", node.tok)
         if node.name == "kregister":
             self._need_guru(node)
@@ -335,7 +333,7 @@ class TargetExpander:
 
     def _perf(self, node: ast.AtOp) -> ast.Expr:
         name = _literal_text(node, 0)
-        if getattr(self._context, "in_session", False):
+        if self._context is not None and self._context.in_session:
             raise _error("@perf counts what a task does, but no task is probed here", node.tok)
         self._work.counters_read.setdefault(name, node.tok)
         return CoreIntrinsic(tok=node.tok, type="long", name="perf_counter", const=(name,))
