@@ -6,11 +6,16 @@ have ``-`` where the module's name has ``_``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 
+from pystap.debuginfo.btffile import BtfMissing
 from pystap.debuginfo.elf import Elf, ElfError
-from pystap.typing import Final
+from pystap.typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pystap.debuginfo.btf import Btf
 
 _ROOT: Final = "/lib/modules"
 _FUNCTION: Final = 2  # STT_FUNC
@@ -36,10 +41,16 @@ class ModuleFile:
         found = self._elf.symbols(_SYMBOLS, (_FUNCTION,))
         return sorted({symbol.name for symbol in found if symbol.name})
 
-    def types(self) -> bytes:
-        """Its BTF, empty when it has none."""
+    def give_types(self, kernel: Btf) -> None:
+        """Have the kernel's BTF know the types of this module, if the file tells them."""
         section = self._elf.section(".BTF")
-        return b"" if section is None else self._elf.section_bytes(section)
+        if section is None:
+            return
+        memory = os.memfd_create(self.name, os.MFD_CLOEXEC)
+        os.write(memory, self._elf.section_bytes(section))
+        with contextlib.suppress(BtfMissing):  # it was made for another kernel, or is empty
+            kernel.add_module(self.name, f"/proc/self/fd/{memory}")
+        os.close(memory)
 
     def close(self) -> None:
         """Close the file."""

@@ -149,10 +149,29 @@ def _kernel_types(place: str, env: ProbeEnv) -> list[Types]:
     try:
         found.append(env.btf().module(module) if module else env.btf())
     except (BtfError, OSError):
-        if not module and not env.release:
+        if module:
+            found += _types_of_absent(module, env)
+        elif not env.release:
             raise
     image = local_image(module, env)
     return found if image is None else [*found, image.info.types]
+
+
+def _types_of_absent(module: str, env: ProbeEnv) -> list[Types]:
+    """Those of a module that is not loaded, by its file."""
+    from pystap.debuginfo.btf import BtfError
+    from pystap.debuginfo.modulefile import module_file
+
+    file = module_file(module, env.release)
+    if file is None:
+        return []
+    try:
+        file.give_types(env.btf())
+        return [env.btf().module(module)]
+    except (BtfError, OSError):
+        return []
+    finally:
+        file.close()
 
 
 def _find(btf: Types, words: Sequence[str]) -> int | None:
