@@ -112,7 +112,7 @@ def translate_to_ir(
     if options.runtime == "kernel":
         return program, module  # on its way to C, which is this pass's product
     report.end(3, "translated to IR")
-    if options.runtime != "kernel" and _needs_module(front, module, report):
+    if _needs_module(front, module, report):
         return 1
     if options.last_pass == 3:
         from pystap.ir.printer import print_module
