@@ -8,16 +8,26 @@ from pystap.cli.parse import EarlyExit, UsageError, parse
 
 
 def test_script_and_arguments() -> None:
-    options = parse(["-v", "-e", "probe never {}", "a", "-b"])
+    options = parse(["-v", "-e", "probe never {}", "--", "a", "-b"])
     assert options.script == "probe never {}"
     assert options.args == ["a", "-b"]
     assert options.verbose == [1, 1, 1, 1, 1]
 
 
 def test_file_and_arguments() -> None:
-    options = parse(["-gw", "file.stp", "x", "-v"])
+    options = parse(["-gw", "file.stp", "x", "--", "-v"])
     assert (options.guru, options.suppress_warnings) == (True, True)
     assert (options.script_file, options.args) == ("file.stp", ["x", "-v"])
+
+
+def test_options_behind_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["file.stp", "x", "-c", "ls -l", "y", "--disable-cache"]
+    options = parse(words)
+    assert (options.script_file, options.args) == ("file.stp", ["x", "y"])
+    assert (options.cmd, options.disable_cache) == ("ls -l", True)
+    monkeypatch.setenv("POSIXLY_CORRECT", "1")
+    options = parse(words)
+    assert (options.args, options.cmd) == (words[1:], None)
 
 
 def test_option_values_attached_or_not() -> None:

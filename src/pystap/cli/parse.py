@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 from pystap.options import Options
@@ -64,7 +65,8 @@ UNSUPPORTED_LONG = frozenset(
 def parse(argv: Sequence[str]) -> Options:
     """Options from the arguments after the program name.
 
-    Raises :class:`UsageError` with the message to print, :class:`EarlyExit` for requests that
+    They may stand behind the script and its arguments, too, unless ``--`` or the variable
+    POSIXLY_CORRECT ends them there, as getopt_long(3) has it.  Raises :class:`UsageError` with the message to print, :class:`EarlyExit` for requests that
     need no script.
     """
     options = Options()
@@ -75,15 +77,17 @@ def parse(argv: Sequence[str]) -> Options:
         word = words[at]
         at += 1
         if word == "--":
-            rest = words[at:]
+            rest += words[at:]
             break
         if word.startswith("--"):
             at = _long(options, word[2:], words, at)
         elif word.startswith("-") and word != "-":
             at = _cluster(options, word[1:], words, at)
         else:
-            rest = [word, *words[at:]]
-            break
+            rest.append(word)
+            if "POSIXLY_CORRECT" in os.environ:
+                rest += words[at:]
+                break
     _positional(options, rest)
     _check(options)
     return options
