@@ -66,8 +66,8 @@ def parse(argv: Sequence[str]) -> Options:
     """Options from the arguments after the program name.
 
     They may stand behind the script and its arguments, too, unless ``--`` or the variable
-    POSIXLY_CORRECT ends them there, as getopt_long(3) has it.  Raises :class:`UsageError` with the message to print, :class:`EarlyExit` for requests that
-    need no script.
+    POSIXLY_CORRECT ends them there, as getopt_long(3) has it.  Raises :class:`UsageError` with
+    the message to print, :class:`EarlyExit` for requests that need no script.
     """
     options = Options()
     words = list(argv)
