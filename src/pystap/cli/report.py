@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from pystap.session.outfile import write_all
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystap.session.cache import Entry
@@ -14,9 +16,7 @@ _PASS_NAMES = ("parse", "analysis", "translation", "compilation", "run")
 
 def complain(text: str, end: str = "\n") -> None:
     """Write to standard error, bytes above 0x7f unchanged."""
-    data = (text + end).encode("latin-1", "replace")
-    while data:
-        data = data[os.write(2, data) :]
+    write_all(2, (text + end).encode("latin-1", "replace"))
 
 
 class NeedsModule(Exception):  # noqa: N818 - a change of plan, not an error

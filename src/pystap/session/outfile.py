@@ -1,4 +1,4 @@
-"""The file of ``-o``."""
+"""The file of ``-o``, and writing to it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import os
 
 class OutputFileError(Exception):
     """The file of ``-o`` cannot be opened; the message says which and why."""
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write however often it takes; raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def open_output(path: str | None) -> int:

@@ -12,6 +12,7 @@ from pystap.backend.bpf.artifact import (
     LOCK_STRIDE,
 )
 from pystap.output.hits import Times, hit_report, merge
+from pystap.session.outfile import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def _write(fd: int, data: bytes) -> None:
     from pystap.output.consumer import OutputError
 
     try:
-        while data:
-            data = data[os.write(fd, data) :]
+        write_all(fd, data)
     except OSError as error:
         raise OutputError(error.errno or 0) from error
 

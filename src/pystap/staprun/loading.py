@@ -7,6 +7,7 @@ import errno
 import os
 import time
 
+from pystap.session.outfile import write_all
 from pystap.staprun.modulefile import ModuleFile
 from pystap.typing import Final
 
@@ -85,9 +86,7 @@ def _open(module: ModuleFile, name: str) -> int:
     if name == module.name:
         return os.open(module.path, os.O_RDONLY | os.O_CLOEXEC)
     fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    data = memoryview(module.renamed(name))
-    while data:
-        data = data[os.write(fd, data) :]
+    write_all(fd, module.renamed(name))
     # The kernel takes no file that is open for writing.
     try:
         return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pystap.session.outfile import OutputFileError, expand, open_file
+from pystap.session.outfile import OutputFileError, expand, open_file, write_all
 from pystap.staprun.records import BULK_MAGIC, WARNING, Record
 from pystap.typing import NamedTuple
 
@@ -69,10 +69,8 @@ class Stream:
                 os.unlink(f"{self._path}.{number}")
 
     def _put(self, text: bytes) -> None:
-        data = memoryview(text)
         try:
-            while data:
-                data = data[os.write(self.fd, data) :]
+            write_all(self.fd, text)
         except BrokenPipeError:
             raise
         except OSError as error:

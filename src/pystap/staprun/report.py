@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pystap.output.hits import Times, hit_report, merge
+from pystap.session.outfile import write_all
 from pystap.typing import Final, NamedTuple
 
 _UNITS: Final = ("", "cycles", "nsecs", "hits")
@@ -65,10 +66,8 @@ def print_report(directory: str, fd: int, missed: int) -> list[str]:
     contention = [(name, count) for name, _, count in report.locks]
     unit = _UNITS[numbers["unit"]]
     text = hit_report(report.probes, report.times(), unit, began, contention)
-    data = memoryview(text.encode("latin-1", "replace"))
     to = fd if numbers["tty"] or os.isatty(fd) else _STDERR
-    while data:
-        data = data[os.write(to, data) :]
+    write_all(to, text.encode("latin-1", "replace"))
     lines = [
         f"WARNING: Skipped due to global '{name}' lock timeout: {skipped}"
         for name, skipped, _ in report.locks
