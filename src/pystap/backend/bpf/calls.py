@@ -10,7 +10,7 @@ from __future__ import annotations
 from pystap.backend.bpf import emit, layout, strings
 from pystap.backend.bpf.errors import leave_after_call, raise_error
 from pystap.backend.bpf.layout import round_up
-from pystap.backend.bpf.scope import Body, Scope, begin_block
+from pystap.backend.bpf.scope import Body, Scope, begin_block, find_context
 from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.strings import Room, Text
 from pystap.ir import errors, ops
@@ -76,8 +76,6 @@ def place_interface(u: Unit, f: Function, body: Body) -> None:
 
 
 def _emit_global(u: Unit, f: Function, body: Body, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import find_context
-
     _emit_body(u, f, body, b, find_context(u, b, b.args[0]))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pystap.backend.bpf import emit, layout
 from pystap.backend.bpf.errors import error_text
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder
     from pystap.ir import ops
@@ -51,7 +51,6 @@ def take_message(s: Scope, var: LocalVar) -> None:
 def _emit_messages(unit: Unit, b: FunctionBuilder) -> None:
     """Write the message of the pending error to the error area, if it is not there already."""
     from pystap.backend.bpf.format import format_message
-    from pystap.backend.bpf.programs import runtime_scope
 
     s = runtime_scope(unit, b, b.args[0])
     with b.switch(s.header(layout.ERROR)) as sw:

@@ -8,12 +8,12 @@ from pystap.backend.bpf.errors import raise_error
 from pystap.backend.bpf.faulting import read_memory
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.memory import FAULTS, READ
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import LARGEST_DUMP, Builder, Bytes, dump_size
 from pystap.ir import errors, ops
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
@@ -72,7 +72,6 @@ def append_to_builder(s: Scope, dump: Bytes, width: Operand, *, hexadecimal: boo
 def _emit_plain(u: Unit, b: FunctionBuilder) -> None:
     """Append ``count`` bytes of the source area; the string ends at the first NUL."""
     from pystap.backend.bpf.format import source_room
-    from pystap.backend.bpf.programs import runtime_scope
 
     index, count, width = b.args
     s = runtime_scope(u, b, index)
@@ -92,8 +91,6 @@ def _emit_plain(u: Unit, b: FunctionBuilder) -> None:
 
 def _emit_hexadecimal(u: Unit, b: FunctionBuilder) -> None:
     """Append the hexadecimal digits of ``count`` bytes of the source area."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, count, width = b.args
     s = runtime_scope(u, b, index)
     builder = Builder(s, u.limits.maxstringlen, fresh=False)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pystap.backend.bpf import layout
 from pystap.backend.bpf.artifact import CONTROL_ERRORS, CONTROL_STATE, STATE_ERROR
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.output.formats import ITEM_ERROR
 from pystap.output.records import ERROR_TEXT, NO_ID
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
@@ -98,8 +98,6 @@ def report(unit: Unit) -> str:
 
 
 def _emit_report(unit: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(unit, b, b.args[0])
     context = s.need_context()
     error = s.header(layout.ERROR)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pystap.backend.bpf import layout
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -32,8 +32,6 @@ def escape_function(u: Unit) -> str:
 
 
 def _emit(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, mode, room = b.args
     s = runtime_scope(u, b, index)
     builder = Builder(s, u.limits.maxstringlen, fresh=False)

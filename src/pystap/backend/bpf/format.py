@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.escapes import ESCAPE_CHARACTER, ESCAPE_STRING, escape_function
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder, Bytes, Room, Text
 from pystap.ir import ops
 from pystap.ir.types import Ty
@@ -17,7 +18,6 @@ from pystap.output.formats import STAR, Directive
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
@@ -176,8 +176,6 @@ def _append_escaped(s: Scope, width: Operand, precision: Operand, mode: int) -> 
 
 
 def _runtime(u: Unit, b: FunctionBuilder) -> tuple[Scope, Builder]:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     return s, Builder(s, u.limits.maxstringlen, fresh=False)
 

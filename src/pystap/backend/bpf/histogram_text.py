@@ -11,13 +11,13 @@ from pystap.backend.bpf.format import append_number
 from pystap.backend.bpf.histograms import buckets
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.quoting import append_literal
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder, Room, fill_zero
 from pystap.ir import ops
 from pystap.output.histogram import LOG_BUCKETS, LOG_ZERO, log_value
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir.types import Global
@@ -84,8 +84,6 @@ def _set(s: Scope, word: int, value: Value | int) -> None:
 
 
 def _emit_table(u: Unit, b: FunctionBuilder, shape: _Shape) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     width = u.limits.hist_width
     _set(s, _LOW, -1)

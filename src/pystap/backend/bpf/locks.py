@@ -19,12 +19,12 @@ from pystap.backend.bpf.artifact import (
 )
 from pystap.backend.bpf.errors import raise_uncatchable
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.ir import ops
 from pystap.ir.types import Global
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -132,8 +132,6 @@ def _each(
 ) -> Iterator[tuple[Scope, Value, Value, Value]]:
     """What is emitted inside runs for each lock that a run-time function was called with: its
     scope, the number of the round, slot and mode."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, first, count = b.args
     s = runtime_scope(u, b, index)
     with b.for_range(0, _TOGETHER) as i:
@@ -203,8 +201,6 @@ def _give_back(s: Scope, slot: Value | int, mode: ops.LockMode) -> None:
 
 def _emit_slow(u: Unit, b: FunctionBuilder) -> None:
     """Spin for a lock: 1 when it is held, 0 when time is up."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, slot, mode = b.args
     s = runtime_scope(u, b, index)
     slot = b.barrier(slot)

@@ -19,13 +19,13 @@ from pystap.backend.bpf.bounds import clamp
 from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Room, copy, copy_words
 from pystap.ir import ops
 from pystap.ir.regex import HERE, MATCHED, UNSET, Dfa, TaggedDfa, compile_regex
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -65,8 +65,6 @@ def _class_of(s: Scope, dfa: Dfa | TaggedDfa, byte: Value) -> Value:
 
 def _emit_plain(u: Unit, dfa: Dfa, b: FunctionBuilder) -> None:
     """Whether the source area's string holds a match."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     width = dfa.classes + 1
     s.set_header(_ROW, dfa.start * width)
@@ -202,8 +200,6 @@ class _TaggedTables:
 
 def _emit_tagged(u: Unit, dfa: TaggedDfa, b: FunctionBuilder) -> None:
     """Whether the subject holds a match; its groups are kept."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     tables = _TaggedTables(dfa)
     s.set_header(_ROW, dfa.start * (dfa.classes + 1))

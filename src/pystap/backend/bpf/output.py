@@ -8,7 +8,7 @@ from __future__ import annotations
 from pystap.backend.bpf import emit, helpers, layout, strings
 from pystap.backend.bpf.artifact import CONTROL_LOST, LEVEL_NONE, LEVELS
 from pystap.backend.bpf.layout import Frame, round_up, string_item_size
-from pystap.backend.bpf.scope import Body, NeedsContext, Scope
+from pystap.backend.bpf.scope import Body, NeedsContext, Scope, runtime_scope
 from pystap.backend.bpf.strings import Text
 from pystap.ir import ops
 from pystap.ir.types import Ty
@@ -185,8 +185,6 @@ def flush_function(unit: Unit) -> str:
 
 
 def _emit_flush_function(unit: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(unit, b, b.args[0])
     _flush(s, b.args[1])
     b.ret(0)

@@ -7,11 +7,10 @@ instructions, and what waits in one part is not on the stack of another.
 from __future__ import annotations
 
 from pystap.backend.bpf import emit, layout
-from pystap.backend.bpf.scope import Scope, begin_block
+from pystap.backend.bpf.scope import Leaving, Scope, begin_block, find_context
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Leaving
     from pystap.backend.llvm.builder import FunctionBuilder
     from pystap.ir.ops import Stmt
 
@@ -37,8 +36,6 @@ def _emit_part(s: Scope, body: list[Stmt], *, apart: bool) -> None:
     The verifier looks at functions that are ``apart`` one by one: it keeps note of all branches
     it has not followed yet, of which there may be 8192.
     """
-    from pystap.backend.bpf.programs import find_context
-
     u = s.u
     name = u.fresh("part")
     used: list[Leaving] = []

@@ -8,7 +8,7 @@ from pystap.backend.bpf.context_values import Event, capture
 from pystap.backend.bpf.errors import report
 from pystap.backend.bpf.expressions import condition
 from pystap.backend.bpf.locks import held
-from pystap.backend.bpf.scope import Body, NeedsContext, Scope
+from pystap.backend.bpf.scope import Body, NeedsContext, Scope, find_context
 from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.timing import Stopwatch
 from pystap.backend.bpf.unit import control_word
@@ -26,25 +26,6 @@ _LIGHT_SIZE: Final = 500  # operations; more are emitted in ways that need the c
 
 # A call that is replaced by the index of the probe when one program's code serves many.
 PROBE_INDEX_CALL: Final = MAGIC_CALL + 1
-
-
-def find_context(unit: Unit, b: FunctionBuilder, index: Value) -> Value:
-    """Emit the look-up of a context by its index; the function ends when there is none."""
-    key = b.alloca("i32")
-    b.store(index.trunc("i32"), key)
-    context = b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(unit.context_map()), key)
-    with b.if_(context.eq(0)):
-        b.ret(0)
-    return context
-
-
-def runtime_scope(unit: Unit, b: FunctionBuilder, index: Value) -> Scope:
-    """The scope of a run-time function that works in the context ``index``.
-
-    Its temporaries are on a frame of its own.
-    """
-    frame = unit.own_frame(b.name)
-    return Scope(unit, Body(frame, False), b, find_context(unit, b, index))
 
 
 def check_running(unit: Unit, b: FunctionBuilder) -> None:

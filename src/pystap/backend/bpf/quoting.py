@@ -7,11 +7,11 @@ from pystap.backend.bpf.escapes import COUNT_SHIFT, ESCAPE_TEXT, escape_function
 from pystap.backend.bpf.faulting import read_memory
 from pystap.backend.bpf.format import append_number, source_room
 from pystap.backend.bpf.memory import READ, READ_STRING
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
@@ -29,8 +29,6 @@ def append_literal(s: Scope, text: str) -> None:
 
 
 def _emit_word(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     _, word, size = b.args
     builder = Builder(s, u.limits.maxstringlen, fresh=False)

@@ -44,7 +44,7 @@ from pystap.backend.bpf.foreach import (
 )
 from pystap.backend.bpf.layout import TOKEN, Frame
 from pystap.backend.bpf.loops import run_loop
-from pystap.backend.bpf.scope import Body, Scope, begin_block
+from pystap.backend.bpf.scope import Body, Scope, begin_block, find_context
 from pystap.backend.bpf.statements import clear_local, local_room
 from pystap.ir import errors, ops
 from pystap.ir.types import Ty
@@ -188,8 +188,6 @@ def start(s: Scope, callee: Compiled) -> None:
 
 
 def _emit_machine(machine: Machine, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import find_context
-
     u = machine.u
     body = Body(u.frames[machine.name], machine.u.counts_actions)
     s = Scope(u, body, b, find_context(u, b, b.args[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pystap.backend.bpf import layout
+from pystap.backend.bpf import helpers, layout
 from pystap.backend.bpf.unit import area
 from pystap.ir.types import Ty
 from pystap.typing import TYPE_CHECKING, Literal
@@ -235,3 +235,22 @@ class Scope:
                 undo()
                 b.jump(self.exit_to(kind))
         b.place(after, live)
+
+
+def find_context(unit: Unit, b: FunctionBuilder, index: Value) -> Value:
+    """Emit the look-up of a context by its index; the function ends when there is none."""
+    key = b.alloca("i32")
+    b.store(index.trunc("i32"), key)
+    context = b.helper(helpers.MAP_LOOKUP, "ptr", b.map_fd(unit.context_map()), key)
+    with b.if_(context.eq(0)):
+        b.ret(0)
+    return context
+
+
+def runtime_scope(unit: Unit, b: FunctionBuilder, index: Value) -> Scope:
+    """The scope of a run-time function that works in the context ``index``.
+
+    Its temporaries are on a frame of its own.
+    """
+    frame = unit.own_frame(b.name)
+    return Scope(unit, Body(frame, False), b, find_context(unit, b, index))

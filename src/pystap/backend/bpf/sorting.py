@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pystap.backend.bpf import helpers, layout
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.llvm.values import Operand
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -97,8 +97,6 @@ def select(s: Scope, heap: Heap, pair: Pair, key: SortKey | None) -> Value:
 
 def _emit_select(u: Unit, key: SortKey | None, b: FunctionBuilder) -> None:
     """Loops are callbacks here: few pairs come so far, and they are verified once."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, order, tie, full = b.args
     s = runtime_scope(u, b, index)
     kept = s.body.frame.allocate(16)
@@ -150,8 +148,6 @@ def _settle(s: Scope, pair: Pair) -> None:
 
 
 def _emit_sort(u: Unit, key: SortKey | None, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, first, entries, count = b.args
     s = runtime_scope(u, b, index)
     with b.if_(count.ult(2)):

@@ -14,7 +14,7 @@ from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.artifact import LEVELS, GlobalInfo
 from pystap.backend.bpf.errors import raise_error, skip_handler
 from pystap.backend.bpf.loops import run_loop
-from pystap.backend.bpf.scope import NeedsContext, Scope
+from pystap.backend.bpf.scope import NeedsContext, Scope, runtime_scope
 from pystap.backend.bpf.strings import copy_words, fill_zero
 from pystap.ir import errors, ops
 from pystap.ir.types import Global, StatSpec
@@ -334,8 +334,6 @@ def merged_element(s: Scope, var: Global, op: str) -> tuple[Value, Words]:
 
 
 def _emit_merge(u: Unit, var: Global, words: Words, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     fill_zero(s, s.area(MERGED_AREA, words.size), words.size)
     place = stat_layout(u, var)

@@ -6,13 +6,13 @@ from functools import partial
 
 from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.layout import encode, round_up
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.ir import ops
 from pystap.typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -346,8 +346,6 @@ def compare(s: Scope, left: Text, right: Text) -> Value:
 
 
 def _emit_compare(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     area = s.area("compare", 2 * u.max_string)
     with b.for_range(0, u.max_string, 8) as at:

@@ -13,6 +13,7 @@ from pystap.backend.bpf.quoting import (
     append_literal,
     append_source_quoted,
 )
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.syscall_tables import (
     HEX,
     SIGNED,
@@ -30,7 +31,6 @@ from pystap.backend.bpf.syscall_tables import (
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -82,8 +82,6 @@ def _time(s: Scope, at: int, digits: int) -> None:
 
 
 def _emit_time(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     _, at, digits = b.args
     at = b.barrier(at)

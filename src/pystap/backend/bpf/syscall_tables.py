@@ -8,13 +8,13 @@ from pystap.backend.bpf import layout
 from pystap.backend.bpf.format import append_number
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.quoting import append_literal
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder, Text
 from pystap.probes.syscall_numbers import decoded_numbers
 from pystap.probes.syscall_table import ENTRY, TABLE, Encoded, encoded
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
@@ -92,8 +92,6 @@ def find_enum(s: Scope, table: Operand, value: Value) -> Value:
 
 
 def _scope(u: Unit, b: FunctionBuilder) -> Scope:
-    from pystap.backend.bpf.programs import runtime_scope
-
     return runtime_scope(u, b, b.args[0])
 
 

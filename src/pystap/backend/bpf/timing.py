@@ -23,13 +23,13 @@ from pystap.backend.bpf.artifact import (
     STATE_ERROR,
     STATE_RUNNING,
 )
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.ir import errors
 from pystap.output.records import NO_ID
 from pystap.probes.attach import SessionEvent
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
     from pystap.ir.module import Probe
@@ -88,8 +88,6 @@ class Stopwatch:
 
 def _watch_load(u: Unit, b: FunctionBuilder) -> None:
     """Add a run to what this CPU spends in handlers; too much in an interval ends the session."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, weight = b.args
     s = runtime_scope(u, b, index)
     area = s.area(_AREA, _SIZE)
@@ -146,8 +144,6 @@ def hits_map(u: Unit) -> int:
 
 def _note_hit(u: Unit, b: FunctionBuilder) -> None:
     """Add a run to what is known of its probe; on one CPU, runs of a probe do not overlap."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, probe = b.args
     s = runtime_scope(u, b, index)
     start = b.load("i64", s.area(_AREA, _SIZE), _START)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pystap.backend.bpf import helpers, layout
 from pystap.backend.bpf.facts import X86_PT_REGS
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.user_mappings import (
     END,
     START,
@@ -24,7 +25,6 @@ from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.context_values import Event
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -105,8 +105,6 @@ def _registers(s: Scope) -> Value:
 
 
 def _emit_frames(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     stack = _stack(s)
     with b.if_(b.load("i64", stack, _STATE).ne(0)):
@@ -152,8 +150,6 @@ def _find_returns(s: Scope, reader: Reader, task: Value, mm: Value) -> None:
 
 
 def _emit_frames_from(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, pc, sp, fp = b.args
     s = runtime_scope(u, b, index)
     stack = _stack(s)
@@ -188,8 +184,6 @@ def _unwind(s: Scope) -> None:
 
 def _emit_step(u: Unit, b: FunctionBuilder) -> None:
     """Enter the present address and go on to the caller's: 1 when there is one."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index = b.args[0]
     s = runtime_scope(u, b, index)
     registers = _registers(s)
@@ -246,8 +240,6 @@ def _row_function(u: Unit) -> str:
     """Copy the row of an address in the mapping found last to its place; 0 when there is none."""
 
     def make(b: FunctionBuilder) -> None:
-        from pystap.backend.bpf.programs import runtime_scope
-
         index, address = b.args
         s = runtime_scope(u, b, index)
         offset = offset_in_file(s, address)
@@ -285,8 +277,6 @@ def _frame_pointer_function(u: Unit) -> str:
     """Go on to the caller by the frame pointer."""
 
     def make(b: FunctionBuilder) -> None:
-        from pystap.backend.bpf.programs import runtime_scope
-
         s = runtime_scope(u, b, b.args[0])
         registers, stack = _registers(s), _Stack(b)
         frame_, here = b.load("i64", registers, 8 * _FP), b.load("i64", registers, 8 * _SP)
@@ -304,8 +294,6 @@ def _signal_function(u: Unit) -> str:
     """Go on to what a signal interrupted."""
 
     def make(b: FunctionBuilder) -> None:
-        from pystap.backend.bpf.programs import runtime_scope
-
         s = runtime_scope(u, b, b.args[0])
         registers, stack = _registers(s), _Stack(b)
         here = b.load("i64", registers, 8 * _SP)
@@ -321,8 +309,6 @@ def _frame_function(u: Unit) -> str:
     """Go on to the caller as the row says."""
 
     def make(b: FunctionBuilder) -> None:
-        from pystap.backend.bpf.programs import runtime_scope
-
         s = runtime_scope(u, b, b.args[0])
         registers, stack = _registers(s), _Stack(b)
         here = b.load("i64", registers, 8 * _SP)

@@ -9,10 +9,10 @@ change at the same moment makes a mapping unknown, at worst.
 from __future__ import annotations
 
 from pystap.backend.bpf import helpers
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
@@ -80,8 +80,6 @@ def offset_in_file(s: Scope, address: Value) -> Value:
 
 
 def _emit_find(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, address = b.args
     s = runtime_scope(u, b, index)
     reader = Reader(u, b)
@@ -115,8 +113,6 @@ def _emit_find(u: Unit, b: FunctionBuilder) -> None:
 
 def _emit_descend(u: Unit, b: FunctionBuilder) -> None:
     """The entry of a node of a type that an address belongs to."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, node, kind, address = b.args
     s = runtime_scope(u, b, index)
     content = s.area(_NODE_AREA, _NODE_SIZE)

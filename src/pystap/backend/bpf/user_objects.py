@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pystap.backend.bpf import helpers, user_mappings
 from pystap.backend.bpf.artifact import CONTROL_UNKNOWN_OBJECTS
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.unit import control_word
 from pystap.backend.bpf.user_mappings import Reader, find_mapping, found, offset_in_file
 from pystap.debuginfo.objecttable import ELEMENT
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
 
@@ -169,7 +169,6 @@ def emit_identify(u: Unit) -> str:
     name of the function.
     """
     from pystap.backend.bpf.artifact import LEVEL_SESSION
-    from pystap.backend.bpf.programs import runtime_scope
 
     with u.m.function("identify_object", "i64", [("ptr", "event")]) as b:
         event = b.args[0]
@@ -205,8 +204,6 @@ def resolve(s: Scope, address: Value, back: Operand) -> Value:
 
 
 def _emit_resolve(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, address, back = b.args
     s = runtime_scope(u, b, index)
     words = result(s)
@@ -246,8 +243,6 @@ def _name_of_file(s: Scope) -> Value:
 
 def _symbol_function(u: Unit) -> str:
     def make(b: FunctionBuilder) -> None:
-        from pystap.backend.bpf.programs import runtime_scope
-
         index, offset, back = b.args
         s = runtime_scope(u, b, index)
         table = Table(s)
@@ -268,8 +263,6 @@ def _symbol_function(u: Unit) -> str:
 
 def _place_function(u: Unit) -> str:
     def make(b: FunctionBuilder) -> None:
-        from pystap.backend.bpf.programs import runtime_scope
-
         index, offset = b.args
         s = runtime_scope(u, b, index)
         table = Table(s)
@@ -297,8 +290,6 @@ def next_inlined(s: Scope) -> Value:
 
 
 def _emit_inlined(u: Unit, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     (index,) = b.args
     s = runtime_scope(u, b, index)
     words = result(s)

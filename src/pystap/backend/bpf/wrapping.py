@@ -12,11 +12,11 @@ from __future__ import annotations
 from pystap.backend.bpf import helpers, layout, strings
 from pystap.backend.bpf.globals_ import word_address
 from pystap.backend.bpf.maps import array_layout, for_each
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.ir.types import Global
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -72,8 +72,6 @@ def drop_oldest(s: Scope, var: Global) -> None:
 
 
 def _emit_drop(u: Unit, var: Global, b: FunctionBuilder) -> None:
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     ring = _ring(u, var)
     tail = word_address(s, ring.tail)

@@ -10,6 +10,7 @@ from pystap.backend.bpf import emit, helpers, layout
 from pystap.backend.bpf.format import append_number
 from pystap.backend.bpf.intrinsics import string
 from pystap.backend.bpf.quoting import append_literal
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder, Room, fill_zero
 from pystap.backend.bpf.syscall_kinds import append_kind, shown
 from pystap.backend.bpf.syscall_tables import (
@@ -35,7 +36,6 @@ from pystap.probes.syscall_table import (
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir import ops
@@ -98,8 +98,6 @@ def _argstr(s: Scope, e: ops.Intrinsic, room: Room) -> None:
 
 
 def _scope(u: Unit, b: FunctionBuilder) -> Scope:
-    from pystap.backend.bpf.programs import runtime_scope
-
     return runtime_scope(u, b, b.args[0])
 
 

@@ -14,12 +14,12 @@ from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.quoting import append_address, append_literal
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder, Room, Text, fill_zero
 from pystap.ir.tables import TABLES, FlagTable, NameTable
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir import ops
@@ -134,8 +134,6 @@ def _name_area(s: Scope, size: int) -> Value:
 
 def _emit_number_of(u: Unit, b: FunctionBuilder, table: NameTable, size: int) -> None:
     """The number of the name in its area, which has zeros up to ``size``; -1: none."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     area = _name_area(runtime_scope(u, b, b.args[0]), size)
     rows: dict[int, bytes] = {}
     for name, number in table.numbers.items():
@@ -184,8 +182,6 @@ def _flags_str(s: Scope, e: ops.Intrinsic, room: Room) -> None:
 
 def _emit_flags(u: Unit, b: FunctionBuilder, table: FlagTable) -> None:
     """Append the names of the flags of a value, and the rest of it."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, value = b.args
     s = runtime_scope(u, b, index)
     s.set_header(_VALUE, value)

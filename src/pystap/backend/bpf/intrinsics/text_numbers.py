@@ -8,13 +8,13 @@ from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.intrinsics.text_search import byte_at
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Room, copy, fill_zero
 from pystap.ir import errors
 from pystap.output.formats import MAX_FIELD
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir import ops
@@ -60,8 +60,6 @@ def _emit_number(u: Unit, b: FunctionBuilder) -> None:
 
     A minus sign, a prefix 0x (bases 0 and 16) or 0 (base 0), digits; wraps.
     """
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     base = b.args[1]
     negative = b.load("i8", source_room(s).ptr).eq(ord("-"))

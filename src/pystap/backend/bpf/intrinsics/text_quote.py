@@ -10,11 +10,11 @@ from pystap.backend.bpf.format import source_room
 from pystap.backend.bpf.intrinsics import string
 from pystap.backend.bpf.memory import READ, READ_STRING, read_bytes
 from pystap.backend.bpf.quoting import append_address, append_literal
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder, Room, copy, fill_zero
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
     from pystap.ir import ops
@@ -95,8 +95,6 @@ def _memory_quoted(s: Scope, e: ops.Intrinsic, room: Room) -> None:
 
 def _begin(u: Unit, b: FunctionBuilder) -> tuple[Scope, Value]:
     """The scope, and how many bytes are read; the function ends for NULL."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     index, address, size, _ = b.args
     s = runtime_scope(u, b, index)
     with b.if_(address.eq(0)):

@@ -15,11 +15,11 @@ from pystap.backend.bpf.intrinsics.text_search import (
     set_needle,
 )
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Builder, Room, Text, copy, fill_zero
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir import ops
@@ -49,8 +49,6 @@ def _replacement(s: Scope) -> Room:
 
 def _emit_replace(u: Unit, b: FunctionBuilder) -> None:
     """Build the source area's string, the needle replaced wherever it is."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     builder = Builder(s, u.limits.maxstringlen)
     for word in (AT, FITS, _COPIED):

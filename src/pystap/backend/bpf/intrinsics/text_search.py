@@ -9,12 +9,12 @@ from pystap.backend.bpf.format import source_room, string_length
 from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.layout import encode
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Room, Text, copy, fill_zero
 from pystap.ir import errors, ops
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -139,8 +139,6 @@ def _border(s: Scope, length: Value) -> Value:
 
 def _emit_borders(u: Unit, b: FunctionBuilder) -> None:
     """Make the borders of the string in the needle area."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     b.store(0, _borders_area(s), ty="i16")
     s.set_header(AT, 1)
@@ -169,8 +167,6 @@ def _border_step(s: Scope, _: Value) -> None:
 
 def _emit_find(u: Unit, b: FunctionBuilder) -> None:
     """Index of the needle area's string in the source area's, -1 when it is not there."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     s.set_header(AT, 0)
     s.set_header(FITS, 0)

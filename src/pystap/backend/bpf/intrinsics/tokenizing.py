@@ -14,12 +14,12 @@ from pystap.backend.bpf.intrinsics import string
 from pystap.backend.bpf.intrinsics.text_search import byte_at
 from pystap.backend.bpf.layout import encode
 from pystap.backend.bpf.loops import run_loop
+from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.strings import Room, Text, copy, fill_zero
 from pystap.ir import ops
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from pystap.backend.bpf.scope import Scope
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Value
 
@@ -73,8 +73,6 @@ def _next(s: Scope, expr: ops.Expr, delimiters: Text, room: Room) -> None:
 
 def _emit_set(u: Unit, b: FunctionBuilder) -> None:
     """Make the set of the bytes in the source area."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     for i in range(4):
         b.store(0, _area(s), _SET + 8 * i)
@@ -97,8 +95,6 @@ def _place(s: Scope, byte: Value) -> tuple[Value, Value]:
 
 def _emit_next(u: Unit, b: FunctionBuilder) -> None:
     """Go to the next token and end it by a NUL; where it begins."""
-    from pystap.backend.bpf.programs import runtime_scope
-
     s = runtime_scope(u, b, b.args[0])
     b.store(_NONE, _area(s), _BEGIN)
     run_loop(s, u.limits.maxstringlen, _token_step, "token")
