@@ -166,6 +166,10 @@ class Loaded:
             total += struct.unpack_from("<q", data, word * 8)[0]
         return total
 
+    def missed(self) -> int:
+        """Hits at most that came to no program: the CPU had left one in the middle of another."""
+        return sum(program_info(program.fd).recursion_misses for program in self.programs)
+
     def close(self) -> None:
         for link in self.links:
             link.close()

@@ -87,7 +87,7 @@ def test_writers_and_readers_on_two_cpus() -> None:
     m.probe(enter(READ), ops.Locked([(one, "read"), (two, "read")], [differ]))
     with Loaded(m.module) as loaded:
         loaded.during(lambda: both_cpus(hammer))
-        skipped = loaded.context_word(a.CONTEXT_SKIP_LOCK)
+        skipped = loaded.context_word(a.CONTEXT_SKIP_LOCK) + loaded.missed()
         assert loaded.word("one") == loaded.word("two")
         assert 2 * ROUNDS - skipped <= loaded.word("one") <= 2 * ROUNDS
         assert loaded.word("torn") == 0
@@ -114,7 +114,10 @@ def test_elements_created_on_two_cpus_at_once() -> None:
     with Loaded(m.module) as loaded:
         loaded.during(lambda: both_cpus(hammer))
         loaded.run_session()
-        assert loaded.output == b"%d %d\n" % (2 * ROUNDS, 2 * ROUNDS)
+        counts_made, samples_made = map(int, loaded.output.split())
+        least = 2 * ROUNDS - loaded.missed()
+        assert least <= counts_made <= 2 * ROUNDS
+        assert least <= samples_made <= 2 * ROUNDS
 
 
 class TestContention:
