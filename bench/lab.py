@@ -1,9 +1,9 @@
 """Probes on kernel functions side by side with the peer, on the kernels of the lab.
 
 ``python -m bench.lab [KERNEL...]`` (default: 6.1 and 6.12) starts each kernel in an emulated
-machine and runs this module again there, with ``--inside DIRECTORY``.  The machine's clock goes by
-instructions, one a nanosecond: the figures are the same however busy the host is, and their ratios
-are what counts.
+machine for each part of the benchmark and runs this module again there, with ``--inside PART
+DIRECTORY``.  The machine's clock goes by instructions, one a nanosecond: the figures are the same
+however busy the host is, and their ratios are what counts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 from bench.rows import Row, print_table
 from bench.tools import ROOT, STAP, interleaved, tracer
@@ -38,31 +40,23 @@ def in_every(kernels: list[str]) -> int:
     """Run the benchmark on each kernel; 0 when every bar is met on all."""
     status = 0
     for kernel in kernels:
-        with tempfile.TemporaryDirectory() as directory:
-            command = ["gcc", "-O2", "-o", f"{directory}/reader", str(ROOT / "bench/reader.c")]
-            subprocess.run(command, check=True)
-            machine = [sys.executable, "-m", "tests.lab", "--kernel", kernel, "--counting"]
-            inner = [sys.executable, "-m", "bench.lab", "--inside", directory]
-            words = [*machine, "--rw", directory, "--seconds", str(_SECONDS), "--", *inner]
-            done = subprocess.run(words, cwd=ROOT)
-        status = status or done.returncode
+        for part in PARTS:
+            with tempfile.TemporaryDirectory() as directory:
+                command = ["gcc", "-O2", "-o", f"{directory}/reader", str(ROOT / "bench/reader.c")]
+                subprocess.run(command, check=True)
+                machine = [sys.executable, "-m", "tests.lab", "--kernel", kernel, "--counting"]
+                inner = [sys.executable, "-m", "bench.lab", "--inside", part, directory]
+                words = [*machine, "--rw", directory, "--seconds", str(_SECONDS), "--", *inner]
+                done = subprocess.run(words, cwd=ROOT)
+            status = status or done.returncode
     return status
 
 
-def inside(work: Path) -> int:
-    """All rows of the kernel that runs here."""
+def inside(part: str, work: Path) -> int:
+    """The rows of one part for the kernel that runs here."""
     os.environ["XDG_CACHE_HOME"] = str(work)
-    print(f"kernel {os.uname().release}")
-    steps = (
-        lambda: per_hit(work),
-        lambda: per_call(work, sessions=1, rounds=2),
-        attaching,
-        listing,
-    )
-    rows = []
-    for step in steps:
-        rows += step()
-        print(rows[-1].text(), flush=True)  # all of it takes a while
+    print(f"kernel {os.uname().release}: {part}")
+    rows = PARTS[part](work)
     print_table(rows)
     return 0 if all(row.met() for row in rows) else 1
 
@@ -114,7 +108,7 @@ def _reading(reader: str) -> list[float]:
 # --- attaching ----------------------------------------------------------------------------------
 
 
-def attaching() -> list[Row]:
+def attaching(_work: Path) -> list[Row]:
     """What attaching to and detaching from many functions adds to a session."""
     script = 'global c probe kernel.function("{}") {{ c++ }} probe timer.ms(1) {{ exit() }}'
     rows = []
@@ -145,7 +139,7 @@ _PEER_END = "interval:ms:1 { exit(); }"
 # --- listing ------------------------------------------------------------------------------------
 
 
-def listing() -> list[Row]:
+def listing(_work: Path) -> list[Row]:
     """-l of all functions: how long, and whether any is missing that could be probed.
 
     The peer lists a file of the kernel's as it is.
@@ -193,10 +187,18 @@ def probeable() -> set[str]:
     return (hooks & symbols) - refused
 
 
+PARTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
+    "hits": per_hit,
+    "calls": lambda work: per_call(work, sessions=1, rounds=2),
+    "attaching": attaching,
+    "listing": listing,
+}
+
+
 def main(words: list[str]) -> int:
     """The exit status: 0 when every bar is met."""
     if words[:1] == ["--inside"]:
-        return inside(Path(words[1]))
+        return inside(words[1], Path(words[2]))
     subprocess.run(["sh", str(ROOT / "tools/install_peers.sh")], check=True)
     return in_every(words or list(_KERNELS))
 
