@@ -60,6 +60,7 @@ lint: setup
 	$(PY) -m ruff format --check src tests tools bench
 	$(PY) -m mypy
 	MYPYPATH=src:tests $(PY) -m mypy -p lab
+	$(PY) -m mypy bench
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

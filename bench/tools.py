@@ -7,7 +7,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -41,7 +41,7 @@ def wall_ms(command: Sequence[str], repeat: int) -> list[float]:
     return times
 
 
-def interleaved(commands: dict[str, Sequence[str]], repeat: int) -> dict[str, float]:
+def interleaved(commands: Mapping[str, Sequence[str]], repeat: int) -> dict[str, float]:
     """Median wall time in ms of each command, run in turn so that noise hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repeat):

@@ -49,7 +49,7 @@ def per_call(work: Path, sessions: int = 7, rounds: int = 100) -> list[Row]:
 
 
 def _calling(program: Path, rounds: int) -> float:
-    command = [program, str(_CALLS), str(rounds)]
+    command = [str(program), str(_CALLS), str(rounds)]
     return float(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
