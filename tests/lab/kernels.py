@@ -26,6 +26,13 @@ DEFAULT = ("6.1", "6.12")
 _KNOWN = {"6.1": "bookworm/linux-image-amd64", "6.12": "bookworm/linux-image-6.12-amd64"}
 _ARCHIVE = "linux-image-amd64"
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_COMPILER = re.compile(r"\bgcc-\d+\b")
+# Runs a program with other files over those of this machine, in a mount namespace of its own.
+_OVER = """\
+#!/bin/sh
+exec unshare -m sh -c 'mount -t overlay none -o lowerdir={files}:/usr /usr && exec "$@"' \\
+  sh /usr/bin/{program} "$@"
+"""
 _LAYOUT = "1"  # of the cache; a kernel unpacked by another layout is fetched again
 # Directories that are symbolic links to those in /usr on a merged system.
 _MERGED = ("bin", "sbin", "lib")
@@ -104,6 +111,34 @@ def add_debug(kernel: Kernel) -> Path:
                 _unpack(package, kernel.home / "debug", [file])
             apt.clean()
     return kernel.debug
+
+
+def add_compiler(kernel: Kernel) -> Path | None:
+    """A directory for PATH with make and the compiler that a kernel's headers ask for, fetched
+    from the kernel's suite unless it is there; None where this machine has that compiler.
+
+    Both see the suite's files over this machine's: programs of this one run with a newer C
+    library as well.  Raises :class:`LabError`.
+    """
+    named = _COMPILER.search((kernel.build / ".kernelvariables").read_text())
+    if named is None or shutil.which(named[0]):
+        return None
+    home = kernel.home / "compiler"
+    with _locked(kernel.home):
+        if not home.exists():
+            made = kernel.home / "compiler.new"
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            apt = _Apt(kernel.home, _KNOWN.get(kernel.name, kernel.name).partition("/")[0])
+            for package in apt.download_all(named[0]):
+                _unpack(package, made)
+            apt.clean()
+            for program in ("make", named[0]):
+                wrapper = made / program
+                wrapper.write_text(_OVER.format(files=home / "usr", program=program))
+                wrapper.chmod(0o755)
+            made.rename(home)
+    return home
 
 
 def facts(kernel: Kernel) -> Path:
@@ -216,6 +251,12 @@ class _Apt:
         """Files of packages."""
         _run("apt-get", *self._options, "-qq", "download", *packages, cwd=self._home / "debs")
         return sorted((self._home / "debs").glob("*.deb"))
+
+    def download_all(self, package: str) -> list[Path]:
+        """The files of a package and of all that it needs, as if nothing were installed."""
+        words = ["-qq", "--yes", "--no-install-recommends", "--download-only", "install", package]
+        _run("apt-get", *self._options, *words)
+        return sorted((self._home / "archives").glob("*.deb"))
 
     def clean(self) -> None:
         """Remove package lists and packages."""

@@ -211,6 +211,9 @@ def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, obj
 
 def _pretend(kernel: kernels.Kernel) -> None:
     """Let this process and its children take the kernel for the other one."""
+    compiler = kernels.add_compiler(kernel)
+    if compiler is not None:
+        os.environ["PATH"] = f"{compiler}:{os.environ['PATH']}"
     facts = kernels.facts(kernel)
     for name in _TOLD:
         subprocess.run(["mount", "--bind", facts / name, f"/sys/kernel/{name}"], check=True)
