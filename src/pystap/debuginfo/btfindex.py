@@ -15,7 +15,6 @@ takes 0.1 to 0.2 s for a kernel with 126,000 types; a file of 1.2 MB is mapped a
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 from itertools import accumulate, count
 from zlib import crc32
@@ -183,20 +182,11 @@ def _tracepoint_labels(strings: bytes, first: int) -> set[int]:
 
 def save_index(index: Index, path: Path, key: bytes) -> None:
     """Write ``index`` for the BTF identified by ``key`` (at most 40 bytes).  Raises OSError."""
+    from pystap.wholefile import write_whole
+
     tables = (index.offsets, index.tracepoints, index.names, index.enumerators)
-    partial = f"{path}.{os.getpid()}"
-    os.makedirs(path.parent, mode=0o700, exist_ok=True)
-    try:
-        with open(partial, "wb") as file:
-            file.write(_HEADER.pack(_MAGIC, key, *map(len, tables)))
-            for table in tables:
-                file.write(table)
-                file.write(bytes(-table.nbytes % 8))
-        os.replace(partial, path)
-    except OSError:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise
+    padded = (bytes(table) + bytes(-table.nbytes % 8) for table in tables)
+    write_whole(path, _HEADER.pack(_MAGIC, key, *map(len, tables)), *padded)
 
 
 def load_index(path: Path, key: bytes) -> Index | None:

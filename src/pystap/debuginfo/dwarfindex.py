@@ -11,6 +11,7 @@ was found is kept on disk under the file's build id.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 
@@ -18,6 +19,7 @@ from pystap.debuginfo import dwarfconst as c
 from pystap.debuginfo.contents import Contents, section_contents
 from pystap.debuginfo.elf import Elf
 from pystap.typing import TYPE_CHECKING, Final, Literal
+from pystap.wholefile import write_whole
 
 if TYPE_CHECKING:
     from pystap.debuginfo.dwarf import Die, Dwarf, Unit
@@ -137,7 +139,8 @@ class Names:
             return
         import marshal
 
-        if _write(self._path, marshal.dumps(self._kept())):
+        with contextlib.suppress(OSError):
+            write_whole(self._path, marshal.dumps(self._kept()))
             self._dirty = False
 
     # ------------------------------------------------------------ parts
@@ -205,7 +208,8 @@ class Names:
             packed = functionindex.pack(self._every_function(), self._stamp())
             self._functions = functionindex.FunctionIndex(packed)
             if path:
-                _write(path, packed)
+                with contextlib.suppress(OSError):
+                    write_whole(path, packed)
         return self._functions
 
     def _every_function(self) -> dict[bytes, list[int]]:
@@ -323,19 +327,6 @@ class Names:
 
 def _empty_tables() -> dict[str, _Table]:
     return {"function": {}, "variable": {}, "type": {}, "file": {}}
-
-
-def _write(path: str, data: bytes) -> bool:
-    """Keep a file of the cache; whether that worked."""
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        return False
-    return True
 
 
 def _enter(tables: dict[str, _Table], unit: Unit, shared: bool) -> None:

@@ -20,6 +20,7 @@ from pystap.debuginfo.kernelimage import KernelImage
 from pystap.debuginfo.libdw import DwarfError
 from pystap.kernel.cpu import build_id_note
 from pystap.typing import Final
+from pystap.wholefile import write_whole
 
 _COMPRESSED: Final = re.compile(r"\.(?:xz|zst|gz)$")
 _MODULE_ROOTS: Final = ("/lib/modules", "/usr/lib/modules")
@@ -183,10 +184,7 @@ def btf_of(image: KernelImage, directory: str) -> str:
         return ""
     path = os.path.join(directory, f"btf-{image.info.build_id}-{len(raw)}")
     if not os.path.exists(path):
-        os.makedirs(directory, exist_ok=True)
-        with open(f"{path}.{os.getpid()}", "wb") as file:
-            file.write(raw)
-        os.replace(file.name, path)
+        write_whole(path, raw)
     return path
 
 

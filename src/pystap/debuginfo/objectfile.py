@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from pystap.debuginfo.dwarf import Dwarf
 
-_VERSION: Final = 3  # of what is kept on disk
+_VERSION: Final = 4  # of what is kept on disk
 _KEPT: Final = "object-"
 #: bytes of debug information of which all lines and inlined functions are read
 _MOST_DEBUG: Final = 64 << 20
-#: machines whose programs run here as well; their symbols are known, but not how to unwind
+#: machines whose programs run here as well
 _ALSO_RUN: Final = ("i686",)
 _LARGE: Final = 4 << 20  # bytes of a table that is kept compressed
 _STT_NOTYPE: Final = 0
@@ -61,8 +61,7 @@ def _make(elf: Elf, lines_of: Dwarf | None, debug: Dwarf | None) -> Table:
         places, inlined = read_places(lines_of, demangle) if lines_of is not None else ([], [])
     except DwarfError:
         places, inlined = [], []  # damaged: names are left
-    rows = read_rows(elf) if elf.bits == 64 else []
-    return make_table(elf, rows, symbols, places, inlined)
+    return make_table(elf, read_rows(elf), symbols, places, inlined)
 
 
 # ---- symbols
@@ -171,7 +170,10 @@ def _load(cache: str, name: str) -> Table | None:
 
 def _store(cache: str, name: str, table: Table) -> None:
     """Keep a table; that it cannot be kept is no error."""
-    temporary = os.path.join(cache, f".{name}.{os.getpid()}")
+    import contextlib
+
+    from pystap.wholefile import write_whole
+
     flags = (b"u" if table.unwinds else b"-") + (b"s" if table.symbols else b"-")
     content = table.content
     large = len(content) > _LARGE
@@ -179,14 +181,5 @@ def _store(cache: str, name: str, table: Table) -> None:
         import zlib
 
         content = zlib.compress(content, 1)
-    try:
-        os.makedirs(cache, mode=0o700, exist_ok=True)
-        with open(temporary, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(flags + (b"z" if large else b"-") + content)
-        os.replace(temporary, os.path.join(cache, name))
-    except OSError:
-        import contextlib
-
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+    with contextlib.suppress(OSError):
+        write_whole(os.path.join(cache, name), flags, b"z" if large else b"-", content)

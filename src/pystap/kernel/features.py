@@ -147,13 +147,11 @@ class Features:
     def _save(self) -> None:
         if self._memo is None:
             return
+        from pystap.wholefile import write_whole
+
         lines = [self._key, *(f"{name}={int(value)}" for name, value in self._known.items())]
-        partial = f"{self._memo}.{os.getpid()}"
         try:
-            os.makedirs(self._memo.parent, mode=0o700, exist_ok=True)
-            with open(partial, "w", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
-            os.replace(partial, self._memo)
+            write_whole(self._memo, ("\n".join(lines) + "\n").encode())
         except OSError as error:
             self.memo_error = error
             self._memo = None

@@ -95,17 +95,9 @@ def store_cached(cache_dir: str, content: bytes) -> None:
     """Keep an object; the file appears complete or not at all.  Raises OSError."""
     from hashlib import sha256
 
-    os.makedirs(cache_dir, mode=0o700, exist_ok=True)
-    path = cache_path(cache_dir)
-    temporary = f"{path}.{os.getpid()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with open(fd, "wb") as file:
-            file.write(sha256(content).digest() + content)
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+    from pystap.wholefile import write_whole
+
+    write_whole(cache_path(cache_dir), sha256(content).digest(), content)
 
 
 class NativeConsumer:

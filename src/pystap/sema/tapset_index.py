@@ -170,10 +170,8 @@ def _write(path: str, index: Index) -> None:
     import contextlib
     import marshal
 
+    from pystap.wholefile import write_whole
+
     data = (_FORMAT, index.files, index.functions, index.globals, index.aliases, index.macros)
-    temporary = f"{path}.{os.getpid()}"
     with contextlib.suppress(OSError):
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(marshal.dumps(data))
-        os.replace(temporary, path)
+        write_whole(path, marshal.dumps(data))

@@ -116,21 +116,14 @@ def _is_ours(info: os.stat_result) -> bool:
 def store(name: str, entry: Entry) -> None:
     """Keep an entry; a cache that cannot be written is no error, only slower."""
     import _pickle as pickle  # the module around it imports ``re`` and more
+    import contextlib
 
-    where = directory()
-    temporary = os.path.join(where, f".{name}.{os.getpid()}")
-    try:
-        os.makedirs(where, mode=0o700, exist_ok=True)
-        with open(temporary, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(_FORMAT + pickle.dumps(entry, protocol=5))
-        os.replace(temporary, os.path.join(where, name))
+    from pystap.wholefile import write_whole
+
+    with contextlib.suppress(OSError):
+        path = os.path.join(directory(), name)
+        write_whole(path, _FORMAT, pickle.dumps(entry, protocol=5))
         limit_size()
-    except OSError:
-        import contextlib
-
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
 
 
 def clean() -> int:
