@@ -142,7 +142,9 @@ def _get_string(s: Scope, e: ops.MapGet, room: Room) -> None:
 def _has(s: Scope, e: ops.MapHas) -> Value:
     b = s.b
     if None not in e.keys:
-        return lookup(s, e.var, build_key(s, e.var, e.keys)).ne(0).zext("i64")
+        element = lookup(s, e.var, build_key(s, e.var, e.keys))
+        # LLVM would calculate with the address, which the verifier refuses
+        return b.barrier(element.ne(0).zext("i64"))
     found = s.body.frame.allocate(8)
     b.store(0, s.slot(found))
 
