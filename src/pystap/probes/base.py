@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pystap.debuginfo.debugfiles import DebugFiles
     from pystap.debuginfo.functions import FunctionTable
     from pystap.debuginfo.kernelfiles import KernelFiles
+    from pystap.debuginfo.types import Types
     from pystap.diag.diagnostic import Diagnostics
 
 
@@ -108,6 +109,10 @@ class Context(ABC):
         value: Callable[[], ast.Expr],  # noqa: ARG002
     ) -> ast.Expr | None:
         """What ``$name op value`` does where that is more than a store; None where it is not."""
+        return None
+
+    def own_types(self) -> Types | None:
+        """Types to look at first, of a program or of debug information of the kernel."""
         return None
 
     def global_variable(self, node: ast.AtVar) -> ast.Expr | None:  # noqa: ARG002 - none is known

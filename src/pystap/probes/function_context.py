@@ -83,8 +83,6 @@ class FunctionContext(Context):
         self._debug = debug
         self._module = module
         self.kernel_module = module or "kernel"
-        #: types to look at behind those of the kernel
-        self.types: Types | None = prototype.btf if prototype is not None and module else None
         self._is_return = is_return
         self._missing = missing
         key = prototype.key if prototype else debug
@@ -110,6 +108,10 @@ class FunctionContext(Context):
         assert self._prototype is not None  # the caller looked
         known = {f"${param.name}" for param in self._prototype.params}
         return self._debug is not None and not known.issuperset({*names} - {"$return", *_TEXTS})
+
+    def own_types(self) -> Types | None:
+        """Those of a module, to look at behind the kernel's."""
+        return self._prototype.btf if self._prototype is not None and self._module else None
 
     def entry(self) -> Context | None:
         """What the entry of the function sees, for ``@entry``."""

@@ -105,8 +105,7 @@ class MarkContext(Context):
             mark.address if relative else 0,
         )
 
-    @property
-    def types(self) -> Types | None:
+    def own_types(self) -> Types | None:
         """The types of the program, for casts; None without debug information."""
         info = debug_info(self._path, self._env)
         return None if info is None else info.types

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pystap.debuginfo.debugfiles import DebugInfo
     from pystap.debuginfo.dwarf import Die
     from pystap.debuginfo.dwarfplaces import Place as CodePlace
+    from pystap.debuginfo.types import Types
 
 _RETURN_ADDRESS: Final = 8  # bytes below the canonical frame address on x86-64
 _TEXTS: Final = ("$$vars", "$$parms", "$$locals")
@@ -57,6 +58,10 @@ class CodeContext(Context):
     def key_for(self, used: Collection[str]) -> object:
         """Alike in the whole program when nothing of the place is used."""
         return self.share_key if used else self._unused_key
+
+    def own_types(self) -> Types:
+        """Those of the program, or what debug information of the kernel has."""
+        return self.types
 
     # ------------------------------------------------------------ variables
 

@@ -52,8 +52,8 @@ def expand_cast(cast: ast.Cast, env: ProbeEnv, context: Context | None = None) -
     Without modules the types are those of the program that ``context`` is about, else the
     kernel's.  Raises ``DiagnosticError`` when there is no such type or member.
     """
-    own = getattr(context, "types", None) if cast.module is None else None
-    in_kernel = getattr(context, "kernel_module", None) is not None
+    own = None if context is None or cast.module is not None else context.own_types()
+    in_kernel = context is not None and context.kernel_module is not None
     found = find_type(cast.type_name, cast.module, env, cast.tok, own, in_kernel)
     btf, type_id, stars, space = found
     looked_into = bool(cast.components) and not isinstance(cast.components[0], ast.Pretty)
