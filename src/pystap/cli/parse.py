@@ -251,11 +251,10 @@ def _pid(options: Options, value: str) -> None:
 
 
 def _timeout(options: Options, value: str) -> None:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e9:
+    from pystap.seconds import read_seconds
+
+    seconds = read_seconds(value)
+    if seconds is None:
         raise UsageError(f"Invalid -T argument '{value}': it should be a number of seconds.")
     options.timeout = seconds
 

@@ -113,11 +113,10 @@ def rotation(text: str) -> Rotation:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e9:
+    from pystap.seconds import read_seconds
+
+    seconds = read_seconds(text)
+    if seconds is None:
         raise ArgumentError(f"invalid argument '{text}' for --time-limit (a number of seconds)")
     return seconds
 
