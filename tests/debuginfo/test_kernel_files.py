@@ -15,7 +15,8 @@ from pystap.debuginfo.dwarf import Dwarf
 from pystap.debuginfo.dwarfplaces import Pattern, functions, parse_pattern, statements
 from pystap.debuginfo.elf import Elf
 from pystap.debuginfo.functionindex import FunctionIndex, load, pack
-from pystap.debuginfo.kernelfiles import KernelFiles, module_name, release_of
+from pystap.debuginfo.kernelfiles import KernelFiles, release_of
+from pystap.debuginfo.modulefile import module_name
 from pystap.session.cache import stamp
 
 RELEASE = "9.9.9-made-up"

@@ -11,19 +11,20 @@ last, by build id.  A file counts only if it has the build id of what runs.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
 from pystap.debuginfo.debugfiles import DebugFiles, DebugInfo, MissingDebugInfo, elements
 from pystap.debuginfo.elf import Elf, ElfError
 from pystap.debuginfo.kernelimage import KernelImage
 from pystap.debuginfo.libdw import DwarfError
+from pystap.debuginfo.modulefile import (
+    module_folders,
+    module_name,
+    module_paths,
+    without_packing,
+)
 from pystap.kernel.cpu import build_id_note
-from pystap.typing import Final
 from pystap.wholefile import write_whole
-
-_COMPRESSED: Final = re.compile(r"\.(?:xz|zst|gz)$")
-_MODULE_ROOTS: Final = ("/lib/modules", "/usr/lib/modules")
 
 
 class KernelFiles:
@@ -54,8 +55,7 @@ class KernelFiles:
 
     def modules(self) -> Iterator[str]:
         """The names of all modules of this kernel that have a file."""
-        for path in self._module_paths():
-            yield module_name(path)
+        return map(module_name, module_paths(self.release, self._sysroot))
 
     def _remembered(self, name: str, local: bool) -> KernelImage:
         known = self._found.get(name)
@@ -110,25 +110,8 @@ class KernelFiles:
     def _module_file(self, name: str) -> str:
         """The file of a module by its name, empty when there is none."""
         wanted = name.replace("-", "_")
-        for path in self._module_paths():
-            if module_name(path) == wanted:
-                return path
-        return ""
-
-    def _module_paths(self) -> Iterator[str]:
-        """The files of all modules, from the list that depmod(8) made."""
-        for folder in self._module_folders():
-            try:
-                with open(os.path.join(folder, "modules.dep"), encoding="utf-8") as file:
-                    text = file.read()
-            except OSError:
-                continue
-            for line in text.splitlines():
-                yield os.path.join(folder, line.partition(":")[0])
-            return
-
-    def _module_folders(self) -> list[str]:
-        return [f"{self._sysroot}{root}/{self.release}" for root in _MODULE_ROOTS]
+        paths = module_paths(self.release, self._sysroot)
+        return next((path for path in paths if module_name(path) == wanted), "")
 
     # ------------------------------------------------------------ places
 
@@ -146,12 +129,16 @@ class KernelFiles:
                     yield f"{tree}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
                 yield from self._in_tree(tree, path) if name else self._kernels(tree)
             elif element == "build" and not name:
-                yield from (f"{folder}/build/vmlinux" for folder in self._module_folders()[:1])
+                yield f"{self._folder()}/build/vmlinux"
             elif not element and not name:
-                yield from (f"{folder}/vmlinux" for folder in self._module_folders()[:1])
+                yield f"{self._folder()}/vmlinux"
                 yield f"{self._sysroot}/boot/vmlinux-{self.release}"
             elif not element and path:
                 yield path
+
+    def _folder(self) -> str:
+        """The first directory of this kernel's modules."""
+        return module_folders(self.release, self._sysroot)[0]
 
     def _kernels(self, tree: str) -> Iterator[str]:
         yield f"{tree}/boot/vmlinux-{self.release}"
@@ -160,7 +147,7 @@ class KernelFiles:
 
     def _in_tree(self, tree: str, path: str) -> Iterator[str]:
         """Copies of a module's path below a tree, with and without ``.debug``."""
-        plain = _COMPRESSED.sub("", path.removeprefix(self._sysroot))
+        plain = without_packing(path.removeprefix(self._sysroot))
         for place in (plain, plain.removeprefix("/usr"), f"/usr{plain}") if plain else ():
             yield f"{tree}{place}"
             yield f"{tree}{place}.debug"
@@ -169,7 +156,7 @@ class KernelFiles:
         """The file of a module in the tree it was built in."""
         _, kernel, below = path.partition("/kernel/")
         if kernel:
-            yield os.path.join(self.build, _COMPRESSED.sub("", below))
+            yield os.path.join(self.build, without_packing(below))
 
 
 def btf_of(image: KernelImage, directory: str) -> str:
@@ -186,12 +173,6 @@ def btf_of(image: KernelImage, directory: str) -> str:
     if not os.path.exists(path):
         write_whole(path, raw)
     return path
-
-
-def module_name(path: str) -> str:
-    """The name that the kernel gives to a module of a file."""
-    base = _COMPRESSED.sub("", os.path.basename(path))
-    return base.removesuffix(".ko").replace("-", "_")
 
 
 def release_of(chosen: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""Modules that are not loaded: their files, and the functions and types in them.
+"""The files of modules, and the functions and types in them, also of modules not loaded.
 
 Facts: ``modules.dep`` of depmod(8) lists the files below /lib/modules/RELEASE; their names may
-have ``-`` where the module's name has ``_``.
+have ``-`` where the module's name has ``_``, and may end in ``.xz``, ``.zst`` or ``.gz``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pystap.debuginfo.elf import Elf, ElfError
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pystap.debuginfo.btf import Btf
 
-_ROOT: Final = "/lib/modules"
+_ROOTS: Final = ("/lib/modules", "/usr/lib/modules")
 _FUNCTION: Final = 2  # STT_FUNC
 _SYMBOLS: Final = 2  # SHT_SYMTAB
 #: how compressed files end, and what writes them out plainly
@@ -65,19 +67,44 @@ class ModuleFile:
         return f"/proc/self/fd/{self._memory}"
 
 
+def module_folders(release: str, sysroot: str = "") -> list[str]:
+    """The directories where a kernel may have its modules."""
+    return [f"{sysroot}{root}/{release}" for root in _ROOTS]
+
+
+def module_paths(release: str, sysroot: str = "") -> Iterator[str]:
+    """The files of all modules of a kernel."""
+    for folder in module_folders(release, sysroot):
+        path = os.path.join(folder, "modules.dep")
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+                lines = file.readlines()
+        except OSError:
+            continue
+        for line in lines:
+            yield os.path.join(folder, line.partition(":")[0])
+        return
+
+
+def without_packing(path: str) -> str:
+    """The path of a file before it was compressed."""
+    stem, ending = os.path.splitext(path)
+    return stem if ending in _UNPACKERS else path
+
+
+def module_name(path: str) -> str:
+    """The name that the kernel gives to a module of a file."""
+    base = os.path.basename(without_packing(path))
+    return base.removesuffix(".ko").replace("-", "_")
+
+
 def module_file(name: str, release: str = "") -> ModuleFile | None:
     """The file of a module of a kernel (of the running one), None when it has none that can be
     read."""
-    folder = f"{_ROOT}/{release or os.uname().release}"
-    try:
-        with open(f"{folder}/modules.dep", encoding="latin-1") as file:
-            paths = [line.partition(":")[0] for line in file]
-    except OSError:
-        return None
-    for path in paths:
-        if os.path.basename(path).partition(".")[0].replace("-", "_") == name:
+    for path in module_paths(release or os.uname().release):
+        if module_name(path) == name:
             try:
-                return ModuleFile(name, os.path.join(folder, path))
+                return ModuleFile(name, path)
             except (OSError, ElfError, subprocess.CalledProcessError):
                 return None
     return None

@@ -463,7 +463,7 @@ def _described(
 
 
 def _module_name(path: str) -> str:
-    from pystap.debuginfo.kernelfiles import module_name
+    from pystap.debuginfo.modulefile import module_name
 
     return module_name(path)
 
