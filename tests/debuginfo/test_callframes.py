@@ -14,7 +14,7 @@ from pystap.debuginfo import callframes as cf
 from pystap.debuginfo.elf import Elf
 
 _NAMES = {3: "rbx", 6: "rbp", 7: "rsp", 12: "r12", 13: "r13", 14: "r14", 15: "r15"}
-_ADDRESS = re.compile("[0-9a-f]{16}")
+_ADDRESS = re.compile("[0-9a-f]{8}(?:[0-9a-f]{8})?")
 FILES = (
     "/lib64/ld-linux-x86-64.so.2",
     "/lib/x86_64-linux-gnu/libc.so.6",
@@ -122,3 +122,39 @@ def test_damaged_sections_give_what_they_can(tmp_path: Path) -> None:
         file = tmp_path / "damaged"
         file.write_bytes(damaged)
         assert isinstance(_rows(str(file)), list)
+
+
+_NARROW_SOURCE = """
+void touch(void *);
+int many(int a, int b, int c) { int x = a * b, y = b * c, z = a ^ c; touch(&x); touch(&y);
+  touch(&z); touch(&a); return x + y + z + a * b + c; }
+int varying(int n) { char x[n]; touch(x); return x[0]; }
+int plain(int n) { char x[40]; touch(x); return x[n]; }
+int main(int argc, char **argv) { return many(argc, argc, 1) + varying(9) + plain(2); }
+"""
+
+
+@pytest.mark.parametrize("flags", ["-O0", "-O2", "-O2 -fno-asynchronous-unwind-tables -g", "-Os"])
+def test_rows_of_32_bits_are_those_of_readelf(flags: str, tmp_path: Path) -> None:
+    made = str(tmp_path / "narrow.so")
+    command = ["gcc", "-m32", "-xc", "-", "-nostdlib", "-shared", "-fPIC", "-o", made]
+    subprocess.run([*command, *flags.split()], input=_NARROW_SOURCE.encode(), check=True)
+    rows = _rows(made)
+    addresses = [row.address for row in rows]
+    names = {3: "ebx", 6: "ebp", 7: "esp", 12: "esi", 13: "edi", 2: "ecx"}
+    compared = 0
+    for address, columns in _by_readelf(made):
+        row = rows[bisect_right(addresses, address) - 1]
+        register, _, offset = columns["CFA"].partition("+")
+        if columns["CFA"] == "exp":
+            assert row.kind in (cf.PLT, *(cf.DEREF + number for number in names)), hex(address)
+            continue
+        compared += 1
+        assert (names[row.kind - cf.REGISTER], row.offset) == (register, int(offset))
+        for number, rule in zip(cf.SAVED[:4], row.saved):
+            column = columns.get(names[number], "u")
+            if column.startswith("c"):
+                assert rule * 4 == int(column[1:]), hex(address)
+            else:
+                assert (rule == cf.SAME) == (column == "u"), hex(address)
+    assert compared > 20

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lab
 
 _WANTED = (
     "code:signals", "code:vdso", "code:returns", "code:frame_pointers", "shapes:addresses",
-    "shapes:given_registers", "sources:inlined",
+    "shapes:given_registers", "sources:inlined", "code:programs_of_32_bits",
 )  # fmt: skip
 CASES = {
     str(parameters.values[0]): parameters.values

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import inprocess
+from pystap.debuginfo.libraries import needed
 from userland.programs import build
 
 FIRST = """
@@ -58,3 +59,19 @@ def test_variables_of_two_libraries(tmp_path: Path) -> None:
         "-100 1", "5 5 2 none", "6 6",
         "-101 2", "6 6 6 small", "8 8",
     ]  # fmt: skip
+
+
+def test_libraries_for_the_machine_of_the_program(tmp_path: Path) -> None:
+    """One name, a library of 64 bits in the first folder and one of 32 in the second."""
+    flags = ["-shared", "-nostdlib", "-fPIC", "-xc", "/dev/null", "-Wl,-soname,libshown.so"]
+    for bits in ("64", "32"):
+        (tmp_path / bits).mkdir()
+        made = tmp_path / bits / "libshown.so"
+        subprocess.run(["gcc", f"-m{bits}", *flags, "-o", made], check=True)
+    (tmp_path / "p.c").write_text("void _start(void) { for (;;) ; }")
+    for bits in ("64", "32"):
+        program = tmp_path / f"program{bits}"
+        search = [f"-Wl,-rpath,{tmp_path}/64:{tmp_path}/32", f"-L{tmp_path}/{bits}"]
+        command = ["gcc", f"-m{bits}", "-nostdlib", "-fPIC", tmp_path / "p.c", "-o", program]
+        subprocess.run([*command, *search, "-Wl,--no-as-needed", "-lshown"], check=True)
+        assert needed(str(program), "") == {"libshown.so": f"{tmp_path}/{bits}/libshown.so"}

@@ -3,6 +3,9 @@
 Read from ``.eh_frame`` and ``.debug_frame`` (DWARF 5, section 6.4; the Linux Standard Base's
 "Exception Frames") and made so compact and so plain that a program in the kernel can follow them:
 what x86-64 compilers and libraries really emit is kept, the rest becomes "unknown".
+
+Rows of 32-bit programs are alike, with words of 4 bytes; registers have their x86-64 numbers, but
+esi and edi, which calls keep there, stand in the places of r12 and r13.
 """
 
 from __future__ import annotations
@@ -28,11 +31,46 @@ LOST: Final = 127
 AT_FRAME: Final = 126  # rbp: in memory where rbp points to
 
 _RETURN: Final = 16  # DWARF number of the return address
+_RBP: Final = 6
 _RSP: Final = 7
 _FARTHEST: Final = 120  # words between a saved register and the CFA
-_PLT_MODELS: Final = (  # breg7 8, breg16 0, lit15, and, lit11 or lit10, ge, lit3, shl, plus
-    bytes.fromhex("770880003f1a3b2a332422"),
-    bytes.fromhex("770880003f1a3a2a332422"),
+
+
+class _Machine(NamedTuple):
+    """What rows depend on: bytes of a word, our number of each register, how an address is
+    written, and the expressions for the stubs of procedure linkage tables."""
+
+    word: int
+    registers: tuple[int, ...]
+    address: str
+    plt_models: tuple[bytes, ...]
+
+    def number(self, register: int) -> int:
+        """Our number of a register, one that is not followed for others."""
+        known = self.registers
+        return known[register] if register < len(known) else _RETURN + 1 + register
+
+    def in_words(self, offset: int) -> int:
+        """The rule of a register saved at an offset in bytes from the CFA."""
+        words, rest = divmod(offset, self.word)
+        return LOST if rest or not -_FARTHEST <= words <= _FARTHEST or words == SAME else words
+
+
+_X86_64: Final = _Machine(
+    8,
+    tuple(range(_RETURN + 1)),
+    "<Q",
+    (  # breg7 8, breg16 0, lit15, and, lit11 or lit10, ge, lit3, shl, plus
+        bytes.fromhex("770880003f1a3b2a332422"),
+        bytes.fromhex("770880003f1a3a2a332422"),
+    ),
+)
+# eax ecx edx ebx esp ebp esi edi eip (System V ABI, Intel386 supplement, table 2.14)
+_I386: Final = _Machine(
+    4,
+    (0, 2, 1, 3, _RSP, 6, 12, 13, _RETURN),
+    "<I",
+    (bytes.fromhex("740478003f1a3b2a322422"), bytes.fromhex("740478003f1a3a2a322422")),
 )
 
 
@@ -53,6 +91,7 @@ _UNCHANGED: Final = (SAME,) * len(SAVED)
 
 
 class _Cie(NamedTuple):
+    machine: _Machine
     code_align: int
     data_align: int
     encoding: int  # of addresses; -1: plain ones
@@ -69,7 +108,9 @@ def read_rows(elf: Elf) -> list[Row]:
         section = elf.section(name)
         if section is None or section.kind == SHT_NOBITS or section.flags & 0x800:
             continue
-        reader = _Section(elf.section_bytes(section), section.address, name == ".eh_frame")
+        data = elf.section_bytes(section)
+        machine = _X86_64 if elf.bits == 64 else _I386
+        reader = _Section(data, section.address, name == ".eh_frame", machine)
         for start, end, rows in reader.functions():
             pieces.setdefault(start, (end, rows))
     found: list[Row] = []
@@ -90,7 +131,8 @@ def read_rows(elf: Elf) -> list[Row]:
 class _Section:
     """One of the sections, both of which are lists of CIEs and FDEs."""
 
-    def __init__(self, data: bytes, address: int, is_eh: bool) -> None:
+    def __init__(self, data: bytes, address: int, is_eh: bool, machine: _Machine) -> None:
+        self._machine = machine
         self._data = data
         self._address = address
         self._is_eh = is_eh
@@ -136,7 +178,8 @@ class _Section:
             length, here = _uleb(self._data, here)
             here += length
         if cie.signal:
-            return start, start + size, [Row(start, SIGNAL, 0, _UNCHANGED)]
+            kind = SIGNAL if self._machine is _X86_64 else UNKNOWN
+            return start, start + size, [Row(start, kind, 0, _UNCHANGED)]
         rows = _run(cie, self._data[here:end], start)
         return start, start + size, rows
 
@@ -170,8 +213,8 @@ class _Section:
         elif augmentation:
             return None  # nobody has made others for decades
         return _Cie(
-            code_align, data_align, encoding, "S" in augmentation, data[here:end], augmented,
-            register == _RETURN,
+            self._machine, code_align, data_align, encoding, "S" in augmentation, data[here:end],
+            augmented, self._machine.number(register) == _RETURN,
         )  # fmt: skip
 
     def _encoding(self, augmentation: str, here: int, encoding: int) -> int:
@@ -186,10 +229,13 @@ class _Section:
 
     def _pointer(self, at: int, encoding: int) -> tuple[int, int]:
         """An address in one of the encodings, and where it ends."""
-        if encoding < 0:
-            return struct.unpack_from("<Q", self._data, at)[0], at + 8
+        word = self._machine.word
         kind = encoding & 0x0F
-        if kind == 1:
+        if encoding < 0 or kind == 0:
+            (value,) = struct.unpack_from(self._machine.address, self._data, at)
+            kind = encoding = max(encoding, 0)
+            end = at + word
+        elif kind == 1:
             value, end = _uleb(self._data, at)
         elif kind == 9:
             value, end = _sleb(self._data, at)
@@ -201,10 +247,10 @@ class _Section:
             end = at + struct.calcsize(form)
         if encoding & 0x70 == 0x10:  # relative to its own place
             value += self._address + at
-        return value & 0xFFFF_FFFF_FFFF_FFFF, end
+        return value & (1 << 8 * word) - 1, end
 
 
-_FORMS: Final = {0: "<Q", 2: "<H", 3: "<I", 4: "<Q", 10: "<h", 11: "<i", 12: "<q"}
+_FORMS: Final = {2: "<H", 3: "<I", 4: "<Q", 10: "<h", 11: "<i", 12: "<q"}
 
 
 # ---- the instructions of an entry
@@ -257,7 +303,7 @@ def _execute(
     """Run instructions on a state; a row is added for each address left behind."""
     stack: list[_State] = []
     at, size = 0, len(program)
-    data_align = cie.data_align
+    data_align, machine = cie.data_align, cie.machine
 
     def advance(distance: int) -> int:
         if distance:
@@ -267,15 +313,14 @@ def _execute(
     while at < size:
         code = program[at]
         at += 1
-        low = code & 0x3F
         top = code >> 6
         if top == 1:
-            address = advance(low)
+            address = advance(code & 0x3F)
         elif top == 2:
             offset, at = _uleb(program, at)
-            state.rules[low] = _in_words(offset * data_align)
+            state.rules[machine.number(code & 0x3F)] = machine.in_words(offset * data_align)
         elif top == 3:
-            _restore(state, initial, low)
+            _restore(state, initial, machine.number(code & 0x3F))
         elif code == 0x01:  # set_loc: only compilers of long ago
             raise IndexError("DW_CFA_set_loc")
         elif code in _ADVANCES:
@@ -308,7 +353,7 @@ def _other(
         return _uleb(program, at)[1]
     if code == 0x0F:  # def_cfa_expression
         length, at = _uleb(program, at)
-        state.kind, state.offset = _cfa_expression(program[at : at + length])
+        state.kind, state.offset = _cfa_expression(program[at : at + length], cie.machine)
         return at + length
     if code in (0x0E, 0x13):  # def_cfa_offset, def_cfa_offset_sf
         state.offset, at = _uleb(program, at) if code == 0x0E else _sleb(program, at)
@@ -316,6 +361,7 @@ def _other(
             state.offset *= cie.data_align
         return at
     register, at = _uleb(program, at)
+    register = cie.machine.number(register)
     if code in (0x0C, 0x12):  # def_cfa, def_cfa_sf
         offset, at = _uleb(program, at) if code == 0x0C else _sleb(program, at)
         state.kind = _of_register(register)
@@ -324,7 +370,7 @@ def _other(
         state.kind = _of_register(register)
     elif code in (0x05, 0x11):  # offset_extended, offset_extended_sf
         offset, at = _uleb(program, at) if code == 0x05 else _sleb(program, at)
-        state.rules[register] = _in_words(offset * cie.data_align)
+        state.rules[register] = cie.machine.in_words(offset * cie.data_align)
     elif code == 0x06:
         _restore(state, initial, register)
     elif code == 0x07:
@@ -333,7 +379,7 @@ def _other(
         state.rules.pop(register, None)
     elif code == 0x2F:  # GNU_negative_offset_extended
         offset, at = _uleb(program, at)
-        state.rules[register] = _in_words(-offset * cie.data_align)
+        state.rules[register] = cie.machine.in_words(-offset * cie.data_align)
     elif code == 0x09:  # register
         _, at = _uleb(program, at)
         state.rules[register] = LOST
@@ -342,7 +388,8 @@ def _other(
         state.rules[register] = LOST
     elif code in (0x10, 0x16):  # expression, val_expression
         length, at = _uleb(program, at)
-        at_frame = code == 0x10 and register == 6 and program[at : at + length] == b"\x76\0"
+        own = bytes((0x70 + cie.machine.registers.index(_RBP), 0))  # breg of rbp, 0
+        at_frame = code == 0x10 and register == _RBP and program[at : at + length] == own
         state.rules[register] = AT_FRAME if at_frame else LOST
         at += length
     else:
@@ -358,26 +405,21 @@ def _restore(state: _State, initial: _State | None, register: int) -> None:
         state.rules[register] = rule
 
 
-def _in_words(offset: int) -> int:
-    """The rule of a register saved at an offset in bytes from the CFA."""
-    words, rest = divmod(offset, 8)
-    return LOST if rest or not -_FARTHEST <= words <= _FARTHEST or words == SAME else words
-
-
 def _of_register(register: int) -> int:
     return REGISTER + register if register < _RETURN else UNKNOWN
 
 
-def _cfa_expression(code: bytes) -> tuple[int, int]:
+def _cfa_expression(code: bytes, machine: _Machine) -> tuple[int, int]:
     """Kind and offset for the expressions there are: of PLT stubs, of realigned stacks."""
-    if code in _PLT_MODELS:
+    if code in machine.plt_models:
         return PLT, 0
     if code and 0x70 <= code[0] <= 0x7F:  # breg0..breg15
         offset, at = _sleb(code, 1)
-        if code[at:] == b"\x06":  # deref
-            return DEREF + code[0] - 0x70, offset
+        register = machine.number(code[0] - 0x70)
+        if register < _RETURN and code[at:] == b"\x06":  # deref
+            return DEREF + register, offset
         if not code[at:]:
-            return REGISTER + code[0] - 0x70, offset
+            return _of_register(register), offset
     return UNKNOWN, 0
 
 

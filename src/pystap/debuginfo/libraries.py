@@ -30,6 +30,7 @@ def needed(program: str, sysroot: str) -> dict[str, str]:
     """The libraries a program needs, and those they need, by the names they are asked for."""
     found: dict[str, str] = {}
     installed: dict[str, str] | None = None
+    machine = _machine(program)
     waiting = [program]
     while waiting:
         path = waiting.pop()
@@ -37,14 +38,23 @@ def needed(program: str, sysroot: str) -> dict[str, str]:
             if name in found:
                 continue
             if installed is None:
-                installed = _installed(sysroot)
+                installed = _installed(sysroot, narrow=machine is not None and machine[0] == 32)
             places = [os.path.join(folder, name) for folder in folders]
             places += [installed.get(name, ""), *(f"{sysroot}{f}/{name}" for f in _FOLDERS)]
-            here = next((place for place in places if place and os.path.exists(place)), None)
+            here = next((place for place in places if place and _machine(place) == machine), None)
             if here is not None:
                 found[name] = here
                 waiting.append(here)
     return found
+
+
+def _machine(path: str) -> tuple[int, str] | None:
+    """What a file is made for: bits and machine; None when it is not there or no library."""
+    try:
+        with Elf(path) as elf:
+            return elf.bits, elf.machine_name
+    except (ElfError, OSError):
+        return None
 
 
 def _asked_for(path: str) -> Iterator[tuple[str, list[str]]]:
@@ -62,8 +72,10 @@ def _asked_for(path: str) -> Iterator[tuple[str, list[str]]]:
         return
 
 
-def _installed(sysroot: str) -> dict[str, str]:
-    """Libraries by name as the dynamic loader's cache has them, for this machine."""
+def _installed(sysroot: str, *, narrow: bool) -> dict[str, str]:
+    """Libraries by name as the dynamic loader's cache has them, for programs of this machine, or
+    for those of 32 bits that run here as well."""
+    wide = os.uname().machine.replace("_", "-")
     command = ["ldconfig", "-p"] if not sysroot else ["ldconfig", "-r", sysroot, "-p"]
     for program in (command[0], "/sbin/ldconfig"):
         try:
@@ -76,7 +88,8 @@ def _installed(sysroot: str) -> dict[str, str]:
         for line in done.stdout.splitlines():
             name, arrow, path = line.strip().partition(" => ")
             label, _, kind = name.partition(" (")
-            if arrow and (os.uname().machine.replace("_", "-") in kind or "64bit" in kind):
+            own = wide in kind or "64bit" in kind
+            if arrow and own != narrow and "x32" not in kind:
                 found.setdefault(label, sysroot + path)
         return found
     return {}

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
             """Let go of the tables."""
 
 
-_VDSO = (1, 0)  # as the programs call the kernel's own code in every process
+_VDSO = (2, 0)  # as the programs call the kernel's own code in every process
 _LARGE = 64 << 20  # bytes of a file that is not read while handlers wait to be heard
 
 

@@ -3,18 +3,23 @@
 Each step looks for what is mapped at the address, for the row of that file's table, and reads the
 stack as the row says (:mod:`pystap.debuginfo.callframes`).  Code that no row tells about is taken
 to keep a frame pointer.  All state is in the context.
+
+Of a process of 32 bits, esi and edi are where the rows look for r12 and r13.
 """
 
 from __future__ import annotations
 
 from pystap.backend.bpf import helpers, layout
-from pystap.backend.bpf.facts import X86_PT_REGS
+from pystap.backend.bpf.facts import X86_ORIG_AX, X86_PT_REGS
 from pystap.backend.bpf.loops import run_loop
 from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.user_mappings import (
     END,
+    INODE,
+    NARROW_VDSO_INODE,
     START,
     Reader,
+    entered_narrow,
     find_mapping,
     found,
     offset_in_file,
@@ -41,8 +46,11 @@ _TRAMPOLINE: Final = 8 * _REGISTERS  # address that return probes put in place o
 _AT_RETURNS: Final = 8 * (_REGISTERS + 1)  # the kernel's list of what was there
 _ROW: Final = 8 * (_REGISTERS + 2)
 _WAS_EXACT: Final = 8 * (_REGISTERS + 4)
+_WORD: Final = 8 * (_REGISTERS + 5)  # bytes of a word of the stack
 _REGISTER_AREA: Final = "user_registers"
-_REGISTER_AREA_SIZE: Final = 8 * (_REGISTERS + 5)
+_IN_CALL: Final = 8 * (_REGISTERS + 6)  # whether a task of 32 bits is in a system call
+_REGISTER_AREA_SIZE: Final = 8 * (_REGISTERS + 7)
+_NARROW_MOVED: Final = {12: 4, 13: 5}  # place in the rows of 32-bit programs: register
 _PT_REGS_SIZE: Final = 168
 _PC, _SP, _FP = 16, 7, 6
 _FARTHEST_FRAME: Final = 1 << 20
@@ -131,6 +139,13 @@ def _load_registers(s: Scope) -> Value:
     registers = _registers(s)
     for number, offset in enumerate(X86_PT_REGS):
         b.store(b.load("i64", saved, offset), registers, 8 * number)
+    b.store(8, registers, _WORD)
+    b.store(0, registers, _IN_CALL)
+    with b.if_(entered_narrow(reader, b)):
+        b.store(4, registers, _WORD)
+        b.store(b.load("i64", saved, X86_ORIG_AX).sge(0).zext("i64"), registers, _IN_CALL)
+        for place, number in _NARROW_MOVED.items():
+            b.store(b.load("i64", saved, X86_PT_REGS[number]), registers, 8 * place)
     _find_returns(s, reader, task, mm)
     return b.select(failed.ne(0), 0, mm)
 
@@ -198,6 +213,9 @@ def _emit_step(u: Unit, b: FunctionBuilder) -> None:
     with b.if_(mapped.eq(0)):
         b.ret(0)
     b.store(0, registers, _WAS_EXACT)
+    called = b.both(b.load("i64", registers, _IN_CALL).ne(0), exact.ne(0))
+    with b.if_(b.both(called, b.load("i64", found(s), INODE).eq(NARROW_VDSO_INODE))):
+        b.ret(b.call(_system_call_function(u), index))
     with b.if_(b.call(_row_function(u), index, inside).eq(0)):
         b.ret(b.call(_frame_pointer_function(u), index))
     kind = b.load("i8", registers, _ROW + 8).zext("i64")
@@ -259,15 +277,18 @@ def _row_function(u: Unit) -> str:
 class _Stack:
     """Reads the stack of the process in one function."""
 
-    def __init__(self, b: FunctionBuilder) -> None:
-        self._b = b
+    def __init__(self, s: Scope) -> None:
+        b = self._b = s.b
         self._word = b.alloca("i64")
+        known = b.load("i64", _registers(s), _WORD)
+        #: its bytes, as the verifier knows
+        self.width = b.select(known.eq(4), 4, 8)
 
     def word(self, address: Value) -> Value:
         """A word of the stack; the function ends with 0 when there is none."""
         b = self._b
         b.store(0, self._word)
-        failed = b.helper(helpers.PROBE_READ_USER, "i64", self._word, 8, address)
+        failed = b.helper(helpers.PROBE_READ_USER, "i64", self._word, self.width, address)
         with b.if_(failed.ne(0)):
             b.ret(0)
         return b.load("i64", self._word)
@@ -278,14 +299,14 @@ def _frame_pointer_function(u: Unit) -> str:
 
     def make(b: FunctionBuilder) -> None:
         s = runtime_scope(u, b, b.args[0])
-        registers, stack = _registers(s), _Stack(b)
+        registers, stack = _registers(s), _Stack(s)
         frame_, here = b.load("i64", registers, 8 * _FP), b.load("i64", registers, 8 * _SP)
         distance = frame_ - here
-        with b.if_(b.either(distance.uge(_FARTHEST_FRAME), (frame_ & 7).ne(0))):
+        with b.if_(b.either(distance.uge(_FARTHEST_FRAME), (frame_ & (stack.width - 1)).ne(0))):
             b.ret(0)
         outer = stack.word(frame_)
         b.store(outer, registers, 8 * _FP)
-        _return_to(s, stack, frame_ + 16)
+        _return_to(s, stack, frame_ + (stack.width << 1))
 
     return u.function("user_by_frame_pointer", ["index"], make)
 
@@ -295,7 +316,7 @@ def _signal_function(u: Unit) -> str:
 
     def make(b: FunctionBuilder) -> None:
         s = runtime_scope(u, b, b.args[0])
-        registers, stack = _registers(s), _Stack(b)
+        registers, stack = _registers(s), _Stack(s)
         here = b.load("i64", registers, 8 * _SP)
         for number, offset in _SIGNAL_REGISTERS.items():
             b.store(stack.word(here + offset), registers, 8 * number)
@@ -305,12 +326,25 @@ def _signal_function(u: Unit) -> str:
     return u.function("user_by_signal", ["index"], make)
 
 
+def _system_call_function(u: Unit) -> str:
+    """Go on to what called the kernel by __kernel_vsyscall, which saves ecx, edx and ebp."""
+
+    def make(b: FunctionBuilder) -> None:
+        s = runtime_scope(u, b, b.args[0])
+        registers, stack = _registers(s), _Stack(s)
+        here = b.load("i64", registers, 8 * _SP)
+        b.store(stack.word(here), registers, 8 * _FP)
+        _return_to(s, stack, here + 16)
+
+    return u.function("user_by_system_call", ["index"], make)
+
+
 def _frame_function(u: Unit) -> str:
     """Go on to the caller as the row says."""
 
     def make(b: FunctionBuilder) -> None:
         s = runtime_scope(u, b, b.args[0])
-        registers, stack = _registers(s), _Stack(b)
+        registers, stack = _registers(s), _Stack(s)
         here = b.load("i64", registers, 8 * _SP)
         cfa = _canonical_frame(s, stack)
         with b.if_(cfa.ule(here)):
@@ -333,7 +367,8 @@ def _canonical_frame(s: Scope, stack: _Stack) -> Value:
         cfa.set(stack.word(cfa.get()))
     with b.if_(kind.eq(rows.PLT)):
         late = (b.load("i64", registers, 8 * _PC) & 15).uge(11)
-        cfa.set(b.load("i64", registers, 8 * _SP) + b.select(late, 16, 8))
+        words = b.select(late, stack.width << 1, stack.width)
+        cfa.set(b.load("i64", registers, 8 * _SP) + words)
     return cfa.get()
 
 
@@ -343,34 +378,36 @@ def _restore(s: Scope, cfa: Value, number: int, register: int) -> None:
     registers = _registers(s)
     rule = b.load("i8", registers, _ROW + 9 + number).sext("i64")
     own = b.load("i64", registers, 8 * register)
-    b.store(b.call(_saved_function(s.u), rule, cfa, own), registers, 8 * register)
+    index = s.header(layout.INDEX)
+    b.store(b.call(_saved_function(s.u), index, rule, cfa, own), registers, 8 * register)
 
 
 def _saved_function(u: Unit) -> str:
     """The value of a register in the caller, by its rule and its present value; 0 if unknown."""
 
     def make(b: FunctionBuilder) -> None:
-        rule, cfa, own = b.args
+        index, rule, cfa, own = b.args
         with b.if_(rule.eq(rows.SAME)):
             b.ret(own)
         with b.if_(rule.eq(rows.LOST)):
             b.ret(0)
-        place = b.select(rule.eq(rows.AT_FRAME), own, cfa + (rule << 3))
-        b.ret(_Stack(b).word(place))
+        stack = _Stack(runtime_scope(u, b, index))
+        place = b.select(rule.eq(rows.AT_FRAME), own, cfa + rule * stack.width)
+        b.ret(stack.word(place))
 
-    return u.function("user_saved", ["rule", "cfa", "own"], make)
+    return u.function("user_saved", ["index", "rule", "cfa", "own"], make)
 
 
 def _return_to(s: Scope, stack: _Stack, cfa: Value) -> None:
     """End a step: the return address is just below the frame."""
     b = s.b
     registers = _registers(s)
-    address = b.var("i64", stack.word(cfa - 8))
+    place = cfa - stack.width
+    address = b.var("i64", stack.word(place))
     trampoline = b.load("i64", registers, _TRAMPOLINE)
     with b.if_(b.both(address.get().eq(trampoline), trampoline.ne(0))):
-        address.set(
-            b.call(_replaced_function(s.u), b.load("i64", registers, _AT_RETURNS), cfa - 8)
-        )
+        first = b.load("i64", registers, _AT_RETURNS)
+        address.set(b.call(_replaced_function(s.u), first, place))
     b.store(address.get(), registers, 8 * _PC)
     b.store(cfa, registers, 8 * _SP)
     b.ret(address.get().ne(0).zext("i64"))

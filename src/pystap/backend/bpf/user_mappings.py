@@ -9,6 +9,7 @@ change at the same moment makes a mapping unknown, at worst.
 from __future__ import annotations
 
 from pystap.backend.bpf import helpers
+from pystap.backend.bpf.facts import X86_CS
 from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,10 @@ FILE: Final = 40  # address of the struct file, 0 for none
 _SIZE: Final = 48
 _AREA: Final = "mapping"
 #: inode number of the code that the kernel maps into every process, on device 0
-VDSO_INODE: Final = 1
+VDSO_INODE: Final = 2
+#: the same of processes of 32 bits, of which nobody has a table
+NARROW_VDSO_INODE: Final = 1
+_NARROW_CODE: Final = 0x23  # code segment of 32 bits, __USER32_CS of <asm/segment.h>
 
 _NODE_SIZE: Final = 256
 _NODE_AREA: Final = "maple_node"
@@ -154,6 +158,13 @@ def _slot(
     return b.barrier(total)
 
 
+def entered_narrow(reader: Reader, b: FunctionBuilder) -> Value:
+    """Whether the task was in code of 32 bits when it entered the kernel."""
+    current = b.helper(helpers.GET_CURRENT_TASK_BTF, "ptr")
+    registers = b.helper(helpers.TASK_PT_REGS, "i64", current)
+    return reader.word(registers + X86_CS).eq(_NARROW_CODE)
+
+
 def _identify(s: Scope, reader: Reader, mm: Value, start: Value, file: Value) -> None:
     """Note which file is mapped."""
     b = s.b
@@ -164,7 +175,8 @@ def _identify(s: Scope, reader: Reader, mm: Value, start: Value, file: Value) ->
     with b.if_else(file.eq(0)) as (nameless, named):
         with nameless:
             vdso = reader.member(mm, "mm_struct", "context", "vdso")
-            b.store(b.select(vdso.eq(start), VDSO_INODE, 0), where, INODE)
+            which = b.select(entered_narrow(reader, b), NARROW_VDSO_INODE, VDSO_INODE)
+            b.store(b.select(vdso.eq(start), which, 0), where, INODE)
         with named:
             inode = reader.member(file, "file", "f_inode")
             b.store(reader.member(inode, "inode", "i_ino"), where, INODE)

@@ -213,7 +213,8 @@ def _emit_resolve(u: Unit, b: FunctionBuilder) -> None:
     place = address - back
     with b.if_(find_mapping(s, index, place).eq(0)):
         b.ret(0)
-    with b.if_(b.load("i64", found(s), user_mappings.INODE).eq(0)):
+    inode = b.load("i64", found(s), user_mappings.INODE)
+    with b.if_(inode.ule(user_mappings.NARROW_VDSO_INODE)):
         b.ret(0)
     offset = offset_in_file(s, place)
     b.store(1, words, RESULT["known"])
