@@ -11,14 +11,21 @@ import os
 import struct
 from collections.abc import Mapping
 
-from pystap.backend.llvm.object import ElfObject, LinkError, Section, Symbol
+from pystap.backend.llvm.object import (
+    SHF_ALLOC,
+    SHF_EXECINSTR,
+    SHF_WRITE,
+    ElfObject,
+    LinkError,
+    Section,
+    Symbol,
+)
 from pystap.typing import Any, Final
 
 _EM_X86_64: Final = 62
 _PAGE: Final = 4096
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_PRIVATE_ANONYMOUS: Final = 0x22
-_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
 _SHN_ABS: Final = 0xFFF1
 
 _R_64, _R_PC32, _R_PLT32, _R_PC64 = 1, 2, 4, 24
@@ -27,9 +34,9 @@ _STUB_SIZE: Final = 16
 
 # Protection of the three groups of sections, in the order they are laid out.
 _GROUPS: Final = (
-    (_SHF_EXECINSTR, _PROT_READ | _PROT_EXEC),
+    (SHF_EXECINSTR, _PROT_READ | _PROT_EXEC),
     (0, _PROT_READ),
-    (_SHF_WRITE, _PROT_READ | _PROT_WRITE),
+    (SHF_WRITE, _PROT_READ | _PROT_WRITE),
 )
 
 
@@ -96,11 +103,11 @@ class NativeCode:
         for group, protection in _GROUPS:
             begin = at
             for index, section in enumerate(self._elf.sections):
-                if section.flags & _SHF_ALLOC and _group(section) == group:
+                if section.flags & SHF_ALLOC and _group(section) == group:
                     at += -at % section.align
                     self._offsets[index] = at
                     at += section.size
-            if group == _SHF_EXECINSTR:
+            if group == SHF_EXECINSTR:
                 at += -at % _STUB_SIZE
                 for name in self._externals:
                     self._stubs[name] = at
@@ -151,9 +158,9 @@ class NativeCode:
 
 def _group(section: Section) -> int:
     """The flag that decides the group: code, writable, or neither."""
-    if section.flags & _SHF_EXECINSTR:
-        return _SHF_EXECINSTR
-    return section.flags & _SHF_WRITE
+    if section.flags & SHF_EXECINSTR:
+        return SHF_EXECINSTR
+    return section.flags & SHF_WRITE
 
 
 def _relocate(image: bytearray, base: int, at: int, kind: int, target: int) -> None:

@@ -22,7 +22,7 @@ _PSEUDO_FUNC: Final = 4
 _PSEUDO_CALL: Final = 1
 
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_RELA, _SHT_NOBITS, _SHT_REL = 1, 2, 4, 8, 9
-_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 _SHN_LORESERVE: Final = 0xFF00  # section numbers from here on are none
 _STT_FUNC: Final = 2
 _EM_BPF: Final = 247
@@ -213,7 +213,7 @@ class BpfObject:
 
     def is_code(self, symbol: Symbol) -> bool:
         """Whether a symbol lies in a section of instructions."""
-        return bool(self._elf.sections[symbol.section].flags & _SHF_EXECINSTR)
+        return bool(self._elf.sections[symbol.section].flags & SHF_EXECINSTR)
 
     def rodata_offset(self, symbol: Symbol) -> int:
         """Offset of a symbol in ``rodata``."""
@@ -229,8 +229,8 @@ def _lay_out_rodata(elf: ElfObject) -> tuple[bytes, dict[int, int]]:
     content = bytearray()
     offsets: dict[int, int] = {}
     for index, section in enumerate(elf.sections):
-        flags = section.flags & (_SHF_WRITE | _SHF_ALLOC | _SHF_EXECINSTR)
-        if section.kind != _SHT_PROGBITS or flags != _SHF_ALLOC:
+        flags = section.flags & (SHF_WRITE | SHF_ALLOC | SHF_EXECINSTR)
+        if section.kind != _SHT_PROGBITS or flags != SHF_ALLOC:
             continue
         if elf.relocations.get(index):
             raise LinkError(f"{section.name}: read-only data holds addresses")
