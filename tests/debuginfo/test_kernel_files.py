@@ -17,6 +17,7 @@ from pystap.debuginfo.elf import Elf
 from pystap.debuginfo.functionindex import FunctionIndex, load, pack
 from pystap.debuginfo.kernelfiles import KernelFiles, release_of
 from pystap.debuginfo.modulefile import module_name
+from pystap.debuginfo.relocated import section_at
 from pystap.session.cache import stamp
 
 RELEASE = "9.9.9-made-up"
@@ -156,10 +157,10 @@ def test_sections_of_a_module_are_laid_out(kernel: MadeUp) -> None:
     [opened] = functions(info, pattern("extra_open"))
     [begin] = functions(info, pattern("extra_begin"))
     for place, name in ((opened, ".text"), (begin, ".init.text")):
-        section = laid.section_at(place.pc)
+        section = section_at(laid.sections, place.pc)
         assert section is not None
         assert section.name == name
-    assert laid.section_at(1) is None
+    assert section_at(laid.sections, 1) is None
     assert laid.contents(".debug_info") != b""
     assert laid.contents(".nothing") == b""
     info.dwarf.close()

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import mmap
 
-from pystap.debuginfo.elf import SHT_NOBITS, Elf
-from pystap.typing import TYPE_CHECKING, Final
+from pystap.debuginfo.elf import SHF_COMPRESSED, SHT_NOBITS, Elf
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.debuginfo.dwarf import Dwarf
-
-_SHF_COMPRESSED: Final = 0x800
 
 
 class Contents:
@@ -54,7 +52,7 @@ def section_contents(dwarf: Dwarf, name: str) -> Contents:
         section = elf.section(name)
         if section is None or section.kind == SHT_NOBITS:
             return Contents(b"", 0, 0)
-        if section.flags & _SHF_COMPRESSED:
+        if section.flags & SHF_COMPRESSED:
             raw = _uncompressed(elf.section_bytes(section))
             return Contents(raw, 0, len(raw))
     with open(dwarf.path, "rb") as file:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from pystap.debuginfo import dwarfconst as c
 from pystap.debuginfo.contents import Contents, section_contents
@@ -340,11 +340,11 @@ def _enter(tables: dict[str, _Table], unit: Unit, shared: bool) -> None:
                 offsets.append(-1 - die.offset if shared else die.offset)
 
 
-def top_level(unit: Die) -> Iterator[Die]:
-    """The entries of a unit, those of its namespaces among them."""
+def top_level(unit: Die, around: Collection[int] = (c.TAG_NAMESPACE,)) -> Iterator[Die]:
+    """The entries of a unit; in place of those with a tag of ``around`` what is in them."""
     for die in unit.children():
-        if die.tag == c.TAG_NAMESPACE:
-            yield from top_level(die)
+        if die.tag in around:
+            yield from top_level(die, around)
         else:
             yield die
 

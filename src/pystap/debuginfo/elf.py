@@ -32,6 +32,7 @@ STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 
 PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_NOTE = 1, 2, 3, 4
 SHT_SYMTAB, SHT_STRTAB, SHT_NOTE, SHT_NOBITS, SHT_DYNSYM = 2, 3, 7, 8, 11
+SHF_ALLOC, SHF_EXECINSTR, SHF_COMPRESSED = 2, 4, 0x800
 PF_X = 1
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_DEBUG, _DT_FLAGS_1 = 1, 5, 10, 21, 0x6FFFFFFB
 _DF_1_PIE = 0x08000000
@@ -40,6 +41,15 @@ _SHN_XINDEX = 0xFFFF
 
 class ElfError(Exception):
     """A file that is not a usable ELF file; the text says what is wrong with it."""
+
+
+def build_id_of(path: str) -> str | None:
+    """The build id of a file; None when it has none, or is none of ELF that can be read."""
+    try:
+        with Elf(path) as elf:
+            return elf.build_id()
+    except (ElfError, OSError):
+        return None
 
 
 class Symbol:

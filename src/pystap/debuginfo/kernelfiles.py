@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 
 from pystap.debuginfo.debugfiles import DebugFiles, DebugInfo, MissingDebugInfo, elements
-from pystap.debuginfo.elf import Elf, ElfError
+from pystap.debuginfo.elf import Elf, ElfError, build_id_of
 from pystap.debuginfo.kernelimage import KernelImage
 from pystap.debuginfo.libdw import DwarfError
 from pystap.debuginfo.modulefile import (
@@ -91,7 +91,9 @@ class KernelFiles:
 
     def _opened(self, found: str, build_id: str) -> DebugInfo:
         try:
-            return self._files.opened(found, found, True, build_id or _build_id(found), "kernel")
+            return self._files.opened(
+                found, found, True, build_id or build_id_of(found) or "", "kernel"
+            )
         except ElfError as problem:
             raise DwarfError(str(problem)) from None
 
@@ -105,7 +107,7 @@ class KernelFiles:
         build_id = ""
         if self.running:
             build_id = _note(f"/sys/module/{module_name(name)}/notes/.note.gnu.build-id")
-        return path, build_id or _build_id(path)
+        return path, build_id or build_id_of(path) or ""
 
     def _module_file(self, name: str) -> str:
         """The file of a module by its name, empty when there is none."""
@@ -204,14 +206,6 @@ def _note(path: str) -> str:
         with open(path, "rb") as file:
             return build_id_note(file.read(), "<") or ""
     except OSError:
-        return ""
-
-
-def _build_id(path: str) -> str:
-    try:
-        with Elf(path) as elf:
-            return elf.build_id() or ""
-    except (ElfError, OSError):
         return ""
 
 

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 import os
 
-from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, STT_NOTYPE, STT_OBJECT, Elf
+from pystap.debuginfo.elf import (
+    SHF_ALLOC,
+    SHF_EXECINSTR,
+    SHT_SYMTAB,
+    STT_FUNC,
+    STT_NOTYPE,
+    STT_OBJECT,
+    Elf,
+)
+from pystap.debuginfo.relocated import LoadedSection, section_at
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -24,7 +33,6 @@ _MANY: Final = 16  # searches that take as long as making an index (0.2 s in a k
 _FEW: Final = 4  # searches of the table that cost less than going through it
 _PER_CPU: Final = ".data..percpu"
 _KERNEL_HALF: Final = 1 << 63
-_SHF_ALLOC, _SHF_EXECINSTR = 2, 4
 
 
 class CodeSymbol(NamedTuple):
@@ -33,15 +41,6 @@ class CodeSymbol(NamedTuple):
     name: str
     address: int
     instance: int
-
-
-class ImageSection(NamedTuple):
-    """A section that is loaded; ``number`` is that of the file."""
-
-    name: str
-    number: int
-    address: int
-    size: int
 
 
 class KernelImage:
@@ -62,7 +61,7 @@ class KernelImage:
         self.running = running
         self.depends_on = depends_on
         self._raw = self._names = b""
-        self._sections: list[ImageSection] = []
+        self._sections: list[LoadedSection] = []
         self._starts: list[tuple[int, int]] | None = None
         self._found: dict[tuple[int, str], CodeSymbol | None] = {}
         self._searches = 0
@@ -101,7 +100,7 @@ class KernelImage:
     def code_symbols(self) -> Iterator[tuple[int, str]]:
         """All symbols of code: address and name."""
         executable = {
-            index for index, section in enumerate(self._elf_sections()) if section & _SHF_EXECINSTR
+            index for index, section in enumerate(self._elf_sections()) if section & SHF_EXECINSTR
         }
         for number in range(len(self._table()) // _ENTRY):
             if self._kind(number) in (STT_FUNC, STT_NOTYPE) and self._owner(number) in executable:
@@ -126,25 +125,22 @@ class KernelImage:
         """A symbol at an address of the file, empty if there is none."""
         return next((self._name(number) for number in self._at(address)), "")
 
-    def section_at(self, address: int) -> ImageSection | None:
+    def section_at(self, address: int) -> LoadedSection | None:
         """The loaded section an address is in."""
-        for section in self.sections():
-            if section.address <= address < section.address + max(section.size, 1):
-                return section
-        return None
+        return section_at(self.sections(), address)
 
-    def sections(self) -> list[ImageSection]:
+    def sections(self) -> list[LoadedSection]:
         """What is loaded."""
         if not self._sections:
             laid = self.info.dwarf.relocated
             if laid is not None:
-                self._sections = [ImageSection(*section) for section in laid.sections]
+                self._sections = list(laid.sections)
             else:
                 with Elf(self.info.dwarf.path) as elf:
                     self._sections = [
-                        ImageSection(s.name, i, s.address, s.size)
+                        LoadedSection(s.name, i, s.address, s.size)
                         for i, s in enumerate(elf.sections())
-                        if s.flags & _SHF_ALLOC
+                        if s.flags & SHF_ALLOC
                     ]
         return self._sections
 

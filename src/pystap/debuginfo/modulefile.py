@@ -11,7 +11,7 @@ import os
 import subprocess
 
 from pystap.debuginfo.btffile import BtfMissing
-from pystap.debuginfo.elf import Elf, ElfError
+from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, Elf, ElfError
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
 
 _ROOTS: Final = ("/lib/modules", "/usr/lib/modules")
-_FUNCTION: Final = 2  # STT_FUNC
-_SYMBOLS: Final = 2  # SHT_SYMTAB
 #: how compressed files end, and what writes them out plainly
 _UNPACKERS: Final = {".xz": ("xz", "-dc"), ".zst": ("zstd", "-dcq"), ".gz": ("gzip", "-dc")}
 
@@ -40,7 +38,7 @@ class ModuleFile:
 
     def functions(self) -> list[str]:
         """Names of its functions."""
-        found = self._elf.symbols(_SYMBOLS, (_FUNCTION,))
+        found = self._elf.symbols(SHT_SYMTAB, (STT_FUNC,))
         return sorted({symbol.name for symbol in found if symbol.name})
 
     def give_types(self, kernel: Btf) -> None:

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import os
 
-from pystap.debuginfo.elf import STT_FUNC, Elf, ElfError, Symbol
+from pystap.debuginfo.elf import (
+    SHF_EXECINSTR,
+    SHT_SYMTAB,
+    STT_FUNC,
+    STT_NOTYPE,
+    Elf,
+    ElfError,
+    Symbol,
+)
 from pystap.debuginfo.objecttable import Table, make_table
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -23,7 +31,6 @@ _MOST_DEBUG: Final = 64 << 20
 #: machines whose programs run here as well
 _ALSO_RUN: Final = ("i686",)
 _LARGE: Final = 4 << 20  # bytes of a table that is kept compressed
-_STT_NOTYPE: Final = 0
 _MINI: Final = ".gnu_debugdata"  # a symbol table for back traces, compressed
 
 
@@ -84,8 +91,8 @@ def _symbols(elf: Elf, debug: Dwarf | None) -> Iterator[Symbol]:
 def _functions(elf: Elf) -> Iterator[Symbol]:
     """Functions, and what assembler code labels in sections with code."""
     yield from elf.functions()
-    code = {i for i, s in enumerate(elf.sections()) if s.flags & 4}  # SHF_EXECINSTR
-    for symbol in elf.symbols(2, (_STT_NOTYPE,)):  # SHT_SYMTAB
+    code = {i for i, s in enumerate(elf.sections()) if s.flags & SHF_EXECINSTR}
+    for symbol in elf.symbols(SHT_SYMTAB, (STT_NOTYPE,)):
         if symbol.section in code and not symbol.name.startswith((".L", "$")):
             yield symbol
 

@@ -2,7 +2,7 @@
 
 Nothing in such a file has an address yet: each section begins at 0, and the debug information is
 full of places to be filled in.  libdwfl lays the sections out one behind the other and fills
-them in; which section an address then belongs to is told here.
+them in; :func:`section_at` tells which one an address then belongs to.
 """
 
 from __future__ import annotations
@@ -10,20 +10,29 @@ from __future__ import annotations
 import ctypes
 import os
 
-from pystap.debuginfo.elf import Elf
+from pystap.debuginfo.elf import SHF_ALLOC, Elf
 from pystap.debuginfo.libdw import DwarfError, FindDebugInfo, Library, RawCallbacks, library
-from pystap.typing import NamedTuple
+from pystap.typing import TYPE_CHECKING, NamedTuple
 
-_SHF_ALLOC = 2
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
-class Laid(NamedTuple):
-    """A section that is loaded: its name, its number in the file, its address in the layout."""
+class LoadedSection(NamedTuple):
+    """A section that is loaded; ``number`` is that of the file."""
 
     name: str
     number: int
     address: int
     size: int
+
+
+def section_at(sections: Iterable[LoadedSection], address: int) -> LoadedSection | None:
+    """The section an address is in."""
+    for section in sections:
+        if section.address <= address < section.address + max(section.size, 1):
+            return section
+    return None
 
 
 class Relocated:
@@ -54,18 +63,11 @@ class Relocated:
         self._elf: int | None = self.lib.dwfl_module_getelf(module, bias)
         if not self._elf:
             raise self._failed()
-        self.sections: tuple[Laid, ...] = tuple(self._laid())
+        self.sections: tuple[LoadedSection, ...] = tuple(self._laid())
 
     def close(self) -> None:
         """Release everything, the file too."""
         self.lib.dwfl_end(self._dwfl)
-
-    def section_at(self, address: int) -> Laid | None:
-        """The section an address of the layout is in."""
-        for section in self.sections:
-            if section.address <= address < section.address + max(section.size, 1):
-                return section
-        return None
 
     def contents(self, name: str) -> bytes:
         """A section's bytes with everything filled in; none if there is no such section."""
@@ -76,14 +78,16 @@ class Relocated:
                     return self.lib.section_bytes(self._elf, index)
         return b""
 
-    def _laid(self) -> list[Laid]:
+    def _laid(self) -> list[LoadedSection]:
         handle = self._elf
         assert handle is not None
         with Elf(self.path) as elf:
             return [
-                Laid(section.name, index, self.lib.section_address(handle, index), section.size)
+                LoadedSection(
+                    section.name, index, self.lib.section_address(handle, index), section.size
+                )
                 for index, section in enumerate(elf.sections())
-                if section.flags & _SHF_ALLOC
+                if section.flags & SHF_ALLOC
             ]
 
     def _failed(self) -> DwarfError:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pystap.debuginfo import dwarfconst as c
+from pystap.debuginfo.dwarfindex import top_level
 from pystap.debuginfo.dwarflines import files_by_number
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pystap.debuginfo.dwarf import Die, Dwarf
 
 _BLOCKS: Final = (c.TAG_INLINED, c.TAG_LEXICAL_BLOCK)
+_AROUND_FUNCTIONS: Final = (c.TAG_NAMESPACE, c.TAG_STRUCT, c.TAG_CLASS)
 
 
 class Place(NamedTuple):
@@ -51,8 +53,9 @@ def read_places(dwarf: Dwarf, readable: Callable[[str], str]) -> tuple[list[Plac
         if unit.die.tag != c.TAG_COMPILE_UNIT:
             continue
         files = files_by_number(unit.die)
-        for function in _functions(unit.die):
-            _collect(function, 0, files, calls, spans, readable)
+        for die in top_level(unit.die, _AROUND_FUNCTIONS):
+            if die.tag == c.TAG_SUBPROGRAM:
+                _collect(die, 0, files, calls, spans, readable)
         for row in dwarf.lines(unit.die).rows:
             if row.end:
                 lines.setdefault(row.address, ("", 0))
@@ -84,15 +87,6 @@ def _merge(lines: dict[int, tuple[str, int]], spans: list[tuple[int, int, int]])
         if not found or found[-1][1:] != place[1:]:
             found.append(place)
     return found
-
-
-def _functions(die: Die) -> Iterator[Die]:
-    """The functions of a unit, also those of namespaces and types."""
-    for child in die.children():
-        if child.tag == c.TAG_SUBPROGRAM:
-            yield child
-        elif child.tag in (c.TAG_NAMESPACE, c.TAG_STRUCT, c.TAG_CLASS):
-            yield from _functions(child)
 
 
 def _collect(

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from pystap.debuginfo.elf import Elf, ElfError
+from pystap.debuginfo.elf import build_id_of
 from pystap.typing import Final
 
 _BUILD_ID: Final = re.compile(r"[0-9a-f]{40}\Z")
@@ -36,7 +36,7 @@ def find_build_id(wanted: str, path: list[str], sysroot: str) -> str | None:
         if identity in seen:
             continue
         seen.add(identity)
-        if _build_id_of(place) == wanted:
+        if build_id_of(place) == wanted:
             real = os.path.realpath(place)
             return real if os.path.exists(real) else place
     return None
@@ -79,11 +79,3 @@ def _files(folder: str) -> Iterator[str]:
     for entry in sorted(entries, key=lambda entry: entry.name):
         if entry.is_file():
             yield entry.path
-
-
-def _build_id_of(path: str) -> str | None:
-    try:
-        with Elf(path) as elf:
-            return elf.build_id()
-    except (ElfError, OSError):
-        return None
