@@ -12,7 +12,7 @@ import inprocess
 from pystap.backend.bpf.artifact import Artifact, GlobalInfo, MapSpec
 from pystap.output.hits import Times, hit_report, merge, times_of
 from pystap.session import memory
-from pystap.session.memory import OutOfBounds, check_memory
+from pystap.session.memory import TooMuchMemoryError, check_memory
 from stap import STAP
 
 TO_STDOUT = "-DSTP_FORCE_STDOUT_TTY"
@@ -209,7 +209,7 @@ def test_all_of_an_array_counts() -> None:
     array = MapSpec("global:a", "global:a", 1, 8, 16, 1000)
     copy = MapSpec("snapshot:a", "snapshot:a", 2, 4, 16, 4000)
     check_memory(artifact(array, copy, maxmemory=149), 2, 6, 0)
-    with pytest.raises(OutOfBounds) as refused:
+    with pytest.raises(TooMuchMemoryError) as refused:
         check_memory(artifact(array, copy, maxmemory=148), 2, 6, 0)
     assert refused.value.lines[1] == "        a: 1000 elements, 152 kB"
 
@@ -225,7 +225,7 @@ def test_the_limit_of_the_control_group_counts(monkeypatch: pytest.MonkeyPatch) 
     }
     monkeypatch.setattr(memory, "_read", lambda path: files.get(path, ""))
     large = MapSpec("global:a", "global:a", 2, 4, 8, 10_000_000)
-    with pytest.raises(memory.OutOfBounds) as refused:
+    with pytest.raises(memory.TooMuchMemoryError) as refused:
         memory.check_memory(artifact(large), 2, 6, 0)
     assert refused.value.lines[0].endswith("more than half of the 150 MB available.")
     files["/sys/fs/cgroup/a/memory.max"] = "max\n"

@@ -30,7 +30,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     from pystap.output.consumer import OutputError
     from pystap.session.attach import AttachError
     from pystap.session.loader import FilesError, LoadError
-    from pystap.session.memory import OutOfBounds
+    from pystap.session.memory import TooMuchMemoryError
     from pystap.session.outfile import OutputFileError
     from pystap.session.target import TargetError
 
@@ -50,7 +50,7 @@ def run_artifact(options: Options, entry: Entry, report: PassReport) -> int:
     except LoadError as error:
         _explain_load_failure(error, entry.artifact)
         status = 1
-    except OutOfBounds as error:
+    except TooMuchMemoryError as error:
         for line in error.lines:
             complain(line)
         status = 1

@@ -16,7 +16,7 @@ class BtfError(Exception):
     """BTF that does not hold what was asked of it, or is damaged."""
 
 
-class BtfMissing(BtfError):  # noqa: N818
+class BtfMissing(BtfError):  # noqa: N818 - the state of a machine or file
     """There is no usable BTF: ``path`` and ``reason`` say what was looked for and found."""
 
     def __init__(self, path: str, reason: str) -> None:

@@ -51,7 +51,7 @@ class Options:
     compiler: list[str] = field(default_factory=list)
 
 
-class Failed(Exception):  # noqa: N818
+class DtraceError(Exception):
     """What was asked for cannot be made; the text says why."""
 
 
@@ -70,7 +70,7 @@ def main(words: Sequence[str]) -> int:
     except UsageError as problem:
         sys.stderr.write(f"dtrace: {problem}\n{_USAGE}")
         return 2
-    except Failed as problem:
+    except DtraceError as problem:
         sys.stderr.write(f"dtrace: {problem}\n")
         return 1
     except OSError as problem:
@@ -129,7 +129,7 @@ def _run(options: Options) -> None:
         probes = read_definitions(text)
     except DefinitionError as problem:
         where = f"{options.script}:{problem.line}"
-        raise Failed(f"{where}: {problem}") from None
+        raise DtraceError(f"{where}: {problem}") from None
     source = os.path.basename(options.script)
     if options.mode == "-h":
         with open(options.output, "w", encoding="latin-1") as file:
@@ -168,14 +168,14 @@ def _compile(probes: Sequence[Probe], source: str, options: Options) -> None:
 
 
 def _command(words: list[str], script: str) -> str:
-    """What a command writes.  Raises :class:`Failed` with what it complains about."""
+    """What a command writes.  Raises :class:`DtraceError` with what it complains about."""
     try:
         done = subprocess.run(words, capture_output=True, check=False)
     except OSError as problem:
-        raise Failed(f"cannot run {words[0]}: {problem.strerror}") from None
+        raise DtraceError(f"cannot run {words[0]}: {problem.strerror}") from None
     if done.returncode:
         complaint = done.stderr.decode("latin-1").rstrip()
-        raise Failed(f"{script}: {words[0]} failed:\n{complaint}")
+        raise DtraceError(f"{script}: {words[0]} failed:\n{complaint}")
     return done.stdout.decode("latin-1")
 
 

@@ -10,7 +10,7 @@ from pystap.kernel.cpu import KernelConfig, kernel_config
 from pystap.kernel.privilege import Privilege, read_privilege
 
 
-class UnknownRelease(Exception):  # noqa: N818
+class UnknownReleaseError(Exception):
     """It is not clear which kernel is meant; the message says why."""
 
 
@@ -81,4 +81,4 @@ class Machine:
         if len(releases) == 1:
             return releases[0]
         known = ", ".join(releases) or "none"
-        raise UnknownRelease(f"say which kernel of '{self.root}' is meant (there: {known})")
+        raise UnknownReleaseError(f"say which kernel of '{self.root}' is meant (there: {known})")

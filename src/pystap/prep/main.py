@@ -32,7 +32,7 @@ def main(words: list[str]) -> int:
     """Check a machine and print the result; the exit status."""
     from getopt import GetoptError, gnu_getopt
 
-    from pystap.prep.machine import Machine, UnknownRelease
+    from pystap.prep.machine import Machine, UnknownReleaseError
 
     try:
         options, rest = gnu_getopt(words, "hV", ["help", "version", "json", "root="])
@@ -51,7 +51,7 @@ def main(words: list[str]) -> int:
         if root and not os.path.isdir(root):
             raise GetoptError(f"'{root}' is not a directory")
         machine = Machine(root, rest[0] if rest else "")
-    except (GetoptError, UnknownRelease) as problem:
+    except (GetoptError, UnknownReleaseError) as problem:
         sys.stderr.write(f"stap-prep: {problem}\n{_USAGE}\n")
         return 1
     return report(machine, as_json="--json" in values)

@@ -63,7 +63,7 @@ class Loaded:
     def __init__(self, artifact: Artifact, cpus: int, buffer_bytes: int) -> None:
         """Create all maps.  ``cpus`` is the number of possible CPUs; ``buffer_bytes`` (a power
         of two) sizes the ring buffer.  Raises :class:`LoadError`, and
-        :class:`~pystap.session.memory.OutOfBounds` before anything is created."""
+        :class:`~pystap.session.memory.TooMuchMemoryError` before anything is created."""
         check_memory(artifact, cpus, cpus * LEVELS, buffer_bytes)
         self.artifact = artifact
         self.maps: list[Map] = []

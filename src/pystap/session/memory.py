@@ -25,7 +25,7 @@ _SHARE = 2  # a script may take one part in so many of what is available
 _SHOWN = 5  # maps named in a message
 
 
-class OutOfBounds(Exception):  # noqa: N818
+class TooMuchMemoryError(Exception):
     """The maps would take more memory than is sensible or allowed; ``lines`` say so."""
 
     def __init__(self, lines: list[str]) -> None:
@@ -38,18 +38,18 @@ def check_memory(artifact: Artifact, cpus: int, contexts: int, buffer_bytes: int
     what the machine can give.
 
     ``cpus`` is the number of possible CPUs, ``contexts`` how many contexts there are, and
-    ``buffer_bytes`` the size of the ring buffer.  Raises :class:`OutOfBounds`.
+    ``buffer_bytes`` the size of the ring buffer.  Raises :class:`TooMuchMemoryError`.
     """
     sizes = [_bytes(_sized(spec, contexts, buffer_bytes), cpus) for spec in artifact.maps]
     total = sum(sizes)
     if artifact.maxmemory and total > artifact.maxmemory * 1024:
         limit = f"the {artifact.maxmemory} kB of STP_MAXMEMORY"
-        raise OutOfBounds(_complaint(artifact, sizes, f"{-(-total // 1024)} kB", limit))
+        raise TooMuchMemoryError(_complaint(artifact, sizes, f"{-(-total // 1024)} kB", limit))
     if total > _HARMLESS:
         available = _available()
         if available is not None and total > available // _SHARE:
             limit = f"half of the {readable(available)} available"
-            raise OutOfBounds(_complaint(artifact, sizes, readable(total), limit))
+            raise TooMuchMemoryError(_complaint(artifact, sizes, readable(total), limit))
 
 
 def readable(size: int) -> str:

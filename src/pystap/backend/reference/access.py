@@ -6,7 +6,7 @@ not in a way that a lock it holds on that global forbids: that would be a fault 
 
 from __future__ import annotations
 
-from pystap.backend.reference.arrays import ArrayFull
+from pystap.backend.reference.arrays import ArrayFullError
 from pystap.backend.reference.faults import InterpreterError
 from pystap.backend.reference.stats import Aggregate, PerCpuAggregate
 from pystap.typing import TYPE_CHECKING
@@ -55,7 +55,7 @@ def set_element(context: Context, var: Global, key: Key, value: int | str, posit
     array = context.state.array(var)
     try:
         array.set(key, value)
-    except ArrayFull:
+    except ArrayFullError:
         raise context.fault(array.overflow_message(), position) from None
 
 
@@ -66,7 +66,7 @@ def add_to_element(context: Context, var: Global, key: Key, delta: int, position
     array = context.state.array(var)
     try:
         old: int = array.obtain(key, int)
-    except ArrayFull:
+    except ArrayFullError:
         raise context.fault(array.overflow_message(), position) from None
     return old + delta
 
@@ -84,7 +84,7 @@ def sample_target(context: Context, var: Global, key: Key, position: int) -> Per
     array = context.state.array(var)
     try:
         element: PerCpuAggregate = array.obtain(key, lambda: PerCpuAggregate(spec))
-    except ArrayFull:
+    except ArrayFullError:
         raise context.fault(array.overflow_message(), position) from None
     return element
 

@@ -17,7 +17,7 @@ Key = tuple[int | str, ...]
 Pattern = tuple[int | str | None, ...]
 
 
-class ArrayFull(Exception):  # noqa: N818
+class ArrayFullError(Exception):
     """No room for a new element and the array does not wrap."""
 
 
@@ -33,13 +33,13 @@ class Array:
         return self.elements.get(key, default)
 
     def set(self, key: Key, value: Any) -> None:
-        """Store an element.  Raises :class:`ArrayFull`."""
+        """Store an element.  Raises :class:`ArrayFullError`."""
         if key not in self.elements:
             self._make_room()
         self.elements[key] = value
 
     def obtain(self, key: Key, make: Callable[[], Any]) -> Any:
-        """An element, made first when absent.  Raises :class:`ArrayFull`."""
+        """An element, made first when absent.  Raises :class:`ArrayFullError`."""
         if key not in self.elements:
             self._make_room()
             self.elements[key] = make()
@@ -74,7 +74,7 @@ class Array:
         if len(self.elements) < self.var.capacity:
             return
         if not self.var.wrap:
-            raise ArrayFull
+            raise ArrayFullError
         del self.elements[next(iter(self.elements))]
 
 

@@ -22,9 +22,9 @@ class RuntimeFault(Exception):  # noqa: N818 - it is the script's error, not the
         self.callers = callers
 
 
-class Aborted(Exception):  # noqa: N818
+class Aborted(Exception):  # noqa: N818 - how a handler ends
     """abort() was called: the handler ends, no ``try`` stops it."""
 
 
-class Skipped(Exception):  # noqa: N818
+class Skipped(Exception):  # noqa: N818 - how a handler ends
     """A lock could not be had: the handler ends and is counted as skipped."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-class MemoryFault(Exception):  # noqa: N818
+class MemoryFault(Exception):  # noqa: N818 - what happens to the script
     """Nothing is mapped at ``address``."""
 
     def __init__(self, address: int) -> None:
