@@ -17,30 +17,39 @@ FOLDER = "programs"  # in the lab's cache, which the machine sees at the same pl
 
 
 class Program(Module):
-    """The module of a case whose script has ``@P@`` for its program, and perhaps ``options``."""
+    """The module of a case whose script has ``@P@`` for its program, and perhaps ``options``.
+
+    ``flags`` are those of its compiler; without any, the case's first ones.
+    """
 
     maker = "kmod.programs"
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, flags: str = "") -> None:
         language = "cxx" if "cxx" in case.sections else "c"
-        flags = case.get("flags", FLAGS).split("\n")[0]
+        flags = flags or case.get("flags", FLAGS).split("\n")[0]
         super().__init__(language, flags, case.get(language), case.input, case.get("options"))
+
+    def path(self, made: Modules) -> Path:
+        """The program."""
+        return Path(json.loads((made.directory(self) / "answer").read_text())["program"])
 
     def run(self, made: Modules) -> Done:
         """Run the program as the target of its module."""
         directory = made.directory(self)
         answer = json.loads((directory / "answer").read_text())
-        return modules.staprun("-c", answer["program"], str(directory / answer["name"]))
+        return modules.staprun("-c", str(self.path(made)), str(directory / answer["name"]))
 
 
 def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, object]:
     """Outside: the program, then the module."""
     language, flags, source, script, options = words
-    key = sha256(repr((language, flags, source)).encode()).hexdigest()[:20]
+    key = sha256(repr((FOLDER, language, flags, source)).encode()).hexdigest()[:20]
     folder = kernel.home / FOLDER / key
     program = folder / "program"
     if not program.exists():
-        made = compile_program(source, work / "program", flags, language)
+        # it tells of its source as if that were beside it
+        told = f"{flags} -fdebug-prefix-map={work / 'program'}={folder}"
+        made = compile_program(source, work / "program", told, language)
         folder.mkdir(parents=True, exist_ok=True)
         made.rename(program)
     text = script.replace("@P@", str(program))

@@ -11,10 +11,6 @@ import inprocess
     ("script", "said"),
     [
         (
-            'probe process("/bin/cat").begin { print_ubacktrace() }',
-            "the kernel runtime has no user-space stacks",
-        ),
-        (
             'probe perf.sw.page_faults.counter("f") {} probe syscall.read { println(@perf("f")) }',
             'the kernel runtime cannot attach probe perf.sw.page_faults.counter("f")',
         ),

@@ -99,10 +99,10 @@ def test_prints(case: Case, flags: str, tmp_path: Path) -> None:
     script = case.input.replace("@P@", str(program))
     options = shlex.split(case.get("options"))
     done = inprocess.Run(*options, "-c", str(program), "-e", script).end(60)
-    assert_case(case, _plain(done.out, program) + done.err)
+    assert_case(case, plain(done.out, program) + done.err)
 
 
-def _plain(text: str, program: Path) -> str:
+def plain(text: str, program: Path) -> str:
     """Output without numbers that differ from machine to machine, and what calls main."""
     text = text.replace(str(program), "@P@")
     text = re.sub(r"0x[0-9a-f]+", "0x*", text)

@@ -94,6 +94,8 @@ def translate_to_module(
         report.failed(3)
         return 1
     front.print_diagnostics(report.verbose[2])
+    made[1].objects = options.object_files()
+    made[1].object_libraries = options.libraries
     return made[1]
 
 

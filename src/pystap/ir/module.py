@@ -100,4 +100,6 @@ class Module:
     regexes: list[Regex] = field(default_factory=list)
     c_texts: list[CText] = field(default_factory=list)  # guru: for the file level, in order
     has_c: bool = False  # there or in a function or expression
+    objects: list[str] = field(default_factory=list)  # of -d, for modules with user-space stacks
+    object_libraries: bool = False  # those that they are linked with, too (--ldd)
     limits: Limits = field(default_factory=Limits)

@@ -17,7 +17,8 @@ class Status(NamedTuple):
     """How a session stands, as its control file tells.
 
     ``attached`` is the process that reads its output (0: none), ``overwritten`` counts records
-    that gave way to newer ones while there was none, ``lost`` those that found no room.
+    that gave way to newer ones while there was none, ``lost`` those that found no room;
+    ``unknown`` counts files that user-space stacks led through for want of a table.
     """
 
     phase: int
@@ -27,6 +28,7 @@ class Status(NamedTuple):
     lost: int
     overwritten: int
     missed: int
+    unknown: int
     reason: int
     attached: int
     megabytes: int

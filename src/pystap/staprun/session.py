@@ -20,6 +20,7 @@ from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pystap.session.target import Command
+    from pystap.session.userobjects import UserObjects
     from pystap.staprun.control import Status
     from pystap.staprun.daemon import Background
     from pystap.staprun.modulefile import ModuleFile
@@ -54,6 +55,7 @@ class Session:
         self._children: list[int] = []
         self._signals = RunSignals()
         self._output: Merged | PerCpu
+        self._objects: UserObjects | None = None
 
     def run(self, module: ModuleFile) -> int:
         """Load a module and run it to the end, or until it is left alone; the exit status."""
@@ -110,6 +112,7 @@ class Session:
         bulk = bool(control.status().bulk)
         self._open_output(bulk)
         reader = Reader(control.directory, merged=not bulk)
+        self._open_objects(control)
         try:
             if start:
                 self._start(control, reader)
@@ -122,9 +125,23 @@ class Session:
                 return control.status().phase == RUNNING or self._request.leave
             control.tell("stop")
             self._pass_on(reader.read(final=True))
+            if self._objects is not None:
+                self._objects.look(control.status().unknown)
+                self._objects.warn()
             return False
         finally:
+            if self._objects is not None:
+                self._objects.close()
             reader.close()
+
+    def _open_objects(self, control: Control) -> None:
+        """Have tables of programs, where the module asks for such."""
+        if os.path.exists(f"{control.directory}/objects"):
+            from pystap.staprun.objects import objects_of
+
+            self._objects = objects_of(
+                control.directory, self._request, lambda text: self._warn(os.fsencode(text))
+            )
 
     def _open_output(self, bulk: bool) -> None:
         path, rotation = self._request.output, self._request.rotation
@@ -142,6 +159,8 @@ class Session:
         if self._command is not None:
             control.tell("held 1")
         control.find_places()
+        if self._objects is not None:
+            self._objects.begin()
         try:
             control.tell("start")
         except OSError as error:
@@ -157,7 +176,9 @@ class Session:
         signals.watch(epoll)
         typed = Typed(self.name, epoll)
         try:
-            while control.status().phase == RUNNING:
+            while (status := control.status()).phase == RUNNING:
+                if self._objects is not None:
+                    self._objects.look(status.unknown)
                 if signals.stop or signals.detach or self._is_over():
                     return
                 if signals.switch:
@@ -199,8 +220,8 @@ class Session:
                 self._children.append(os.posix_spawn(argv[0], argv, os.environ))
             elif record.kind == records.ERROR:
                 self._complain(b"ERROR: " + record.text)
-            elif not self._request.quiet:
-                self._complain(b"WARNING: " + record.text)
+            else:
+                self._warn(b"WARNING: " + record.text)
         self._output.flush()
         return bool(found)
 
@@ -210,6 +231,11 @@ class Session:
             self._output.say(text)
         else:
             complain(text)
+
+    def _warn(self, text: bytes) -> None:
+        """One line that -w hides."""
+        if not self._request.quiet:
+            self._complain(text)
 
     def _note(self, text: str) -> None:
         """What -v tells."""

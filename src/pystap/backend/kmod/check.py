@@ -12,10 +12,7 @@ from pystap.typing import Final
 
 # What scripts know intrinsics by that this runtime does not have.
 _KNOWN_AS: Final = {
-    "user_frames": "user-space stacks", "user_frames_from": "user-space stacks",
-    "user_frame": "user-space stacks", "user_place": "names of user-space addresses",
-    "user_number": "names of user-space addresses", "user_text": "names of user-space addresses",
-    "user_inlined": "names of user-space addresses", "perf_counter": "counters of perf events",
+    "perf_counter": "counters of perf events",
 }  # fmt: skip
 
 

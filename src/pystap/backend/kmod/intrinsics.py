@@ -60,6 +60,12 @@ _LONGS: Final = {
     "exit": "stap_session_exit()",
     "abort": "stap_session_abort(c)",
     "system": "stap_system_command({0})",
+    "user_frames": "stap_user_frames(c)",
+    "user_frames_from": "stap_user_frames_from(c, {0}, {1}, {2})",
+    "user_frame": "stap_user_frame(c, {0})",
+    "user_place": "stap_user_place(c, {0}, {1})",
+    "user_number": "(s64)(uintptr_t)c->user_place.{word}",
+    "user_inlined": "stap_user_inlined(c)",
     "user_write": "stap_memory_store(c, {0}, {1}, {2}, true, {pos})",
 }
 _TEXTS: Final = {
@@ -94,6 +100,7 @@ _TEXTS: Final = {
     "text_str": "stap_text_plain({to}, {size}, {0}, 0)",
     "text_strn": "stap_text_strn({to}, {size}, {0}, {1}, {2})",
     "byte_str": "stap_byte_str({to}, {0})",
+    "user_text": "stap_user_text({to}, {size}, c->user_place.{word})",
     "matched": "stap_matched(c, {to}, {size}, {0}, {pos})",
 }
 _TABLES: Final = ("table_str", "table_num", "flags_str")
@@ -114,7 +121,7 @@ def long_of(w: Writer, expr: ops.Intrinsic) -> str:
     args = values_of(w, expr.args)
     if expr.name in _TABLES:
         return w.temp(tables.number_call(w.unit, expr, args))
-    call = _LONGS[expr.name].format(*args, pos=expr.pos)
+    call = _LONGS[expr.name].format(*args, pos=expr.pos, word=_word(expr))
     if info.result is Ty.VOID:
         w.line(f"{call};")
         result = "0"
@@ -135,10 +142,16 @@ def text_into(w: Writer, expr: ops.Intrinsic, to: str, size: str) -> None:
     if expr.name in _TABLES:
         w.line(tables.text_call(w.unit, expr, args, to, size))
         return
-    words = {"pos": expr.pos, "to": to, "size": size, "prefix": w.unit.prefix}
+    words = {"pos": expr.pos, "to": to, "size": size, "prefix": w.unit.prefix,
+             "word": _word(expr)}  # fmt: skip
     w.line(_TEXTS[expr.name].format(*args, **words) + ";")
     if INTRINSICS[expr.name].fallible:
         w.check()
+
+
+def _word(expr: ops.Intrinsic) -> str:
+    """What is asked for by name."""
+    return str(expr.const[0]) if expr.const else ""
 
 
 def memory_dump(w: Writer, expr: ops.Intrinsic) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pystap.backend.kmod import calls, embedded, patterns, report, syscalls
+from pystap.backend.kmod import calls, embedded, patterns, report, syscalls, user_objects
 from pystap.backend.kmod.attach import attachments
 from pystap.backend.kmod.expressions import long_of
 from pystap.backend.kmod.parameters import parameters
@@ -49,6 +49,8 @@ def print_scripts(modules: Sequence[Module], surroundings: str = "module.h") -> 
     scripts = ", ".join(f"&{unit.prefix}the_script" for unit in units)
     headers = [surroundings, "memory.h", "tables.h", "procfs_text.h"]
     headers += ["kernel_registers.h"] if surroundings == "module.h" else []
+    if surroundings == "module.h" and any(user_objects.wants_objects(m) for m in modules):
+        headers.append(user_objects.HEADER)
     headers += ["embedded.h"] if any(unit.module.has_c for unit in units) else []
     lines = [
         *_defines(units), *[f'#include "{header}"' for header in headers], *bodies, "",
@@ -83,6 +85,7 @@ def _defines(units: Sequence[Unit]) -> list[str]:
         "MAXSTRINGLEN": limits.maxstringlen,
         "MAXACTION": limits.maxaction if limits.time_limits else f"{_MOST_ACTIONS}ll",
         "MAXNESTING": limits.maxnesting,
+        "MAXBACKTRACE": limits.maxbacktrace,
         "MAXERRORS": limits.maxerrors,
         "MAXSKIPPED": limits.maxskipped,
         "MAXTRYLOCK": limits.maxtrylock if limits.time_limits else _MOST_TRIES,
@@ -269,6 +272,9 @@ def _session(unit: Unit, attached: bool) -> list[str]:
         f"\t.start = {name}attach,", f"\t.stop = {name}detach,",
         f"\t.places = {name}places,", f"\t.sleepers = {_sleepers(module)},",
     ]  # fmt: skip
+    if attached:
+        lines += user_objects.declare(unit)
+        starts += user_objects.members(unit)
     return [
         *lines, *report.declare(unit), f"static const struct stap_script {name}the_script = {{",
         f"\t.probes = {name}probes,", f"\t.probe_count = {len(module.probes)},",

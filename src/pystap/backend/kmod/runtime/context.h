@@ -31,6 +31,23 @@ struct stap_match {
 	char subject[MAXSTRINGLEN];
 };
 
+/* The user-space stack: what was unwound for the present hit. */
+struct stap_user_stack {
+	bool known;
+	u32 count;
+	u64 frames[MAXBACKTRACE];
+};
+
+/* What is known of a user-space address; texts are NULL where they are not. */
+struct stap_user_place {
+	u64 address, base; /* base: from an address to its offset in the file */
+	const struct stap_object *object; /* its table */
+	const char *name, *module, *file, *inlined_name, *inlined_file;
+	u64 offset, size, module_offset, module_size, line;
+	u64 inlined_offset, inlined_size, inlined_line;
+	u64 call; /* 1 + index of the next inlined function, 0 behind the last */
+};
+
 struct stap_context {
 	atomic_t busy;
 	int probe;
@@ -66,6 +83,8 @@ struct stap_context {
 
 	int stack_count; /* frames of the event's stack, below 0 when nobody has asked yet */
 	unsigned long stack[STAP_STACK_FRAMES];
+	struct stap_user_stack user_stack;
+	struct stap_user_place user_place;
 };
 
 struct stap_file_text;
@@ -81,6 +100,7 @@ struct stap_event {
 	struct stap_file_text *text; /* of a file of the session */
 	s64 *verdict; /* on a packet */
 	bool has_stack; /* the kernel stack that leads here is the event's */
+	bool of_session; /* the session's own process runs the handler */
 	bool may_fault; /* memory that is not there may be waited for */
 };
 

@@ -75,6 +75,13 @@ static s64 stap_clock_cycles(void) { return 0; }
 static s64 stap_clock_real(void) { return ktime_get_real_ns(); }
 static s64 stap_random_bits(void) { return random() & 0xffffffff; }
 
+static s64 stap_user_frames(struct stap_context *c) { return 0; }
+static s64 stap_user_frames_from(struct stap_context *c, s64 pc, s64 sp, s64 bp) { return 0; }
+static s64 stap_user_frame(struct stap_context *c, s64 number) { return 0; }
+static s64 stap_user_place(struct stap_context *c, s64 address, s64 back) { return 0; }
+static s64 stap_user_inlined(struct stap_context *c) { return 0; }
+static void stap_user_text(char *to, u32 size, const char *from) { *to = 0; }
+
 static s64 stap_stack_frame(struct stap_context *c, s64 number) { return 0; }
 
 static void stap_kernel_symbol(char *to, u32 size, s64 address)

@@ -14,6 +14,7 @@ static DEFINE_MUTEX(stap_control_mutex);
 static bool stap_probes_started;
 static bool stap_session_over;
 static u64 stap_probes_missed;
+static u32 stap_unknown_objects; /* files without a table that stacks led through */
 
 static unsigned int stap_megabytes = STAP_MEGABYTES; /* of a ring; 0: as the machine has memory */
 module_param(stap_megabytes, uint, 0400);
@@ -177,6 +178,7 @@ static int stap_control_show(struct seq_file *file, void *data)
 	seq_printf(file, "lost %lld\n", atomic64_read(&stap_records_lost));
 	seq_printf(file, "overwritten %lld\n", atomic64_read(&stap_records_overwritten));
 	seq_printf(file, "missed %llu\n", stap_probes_missed);
+	seq_printf(file, "unknown %u\n", READ_ONCE(stap_unknown_objects));
 	stap_places_ask(file);
 	seq_printf(file, "reason %d\n", stap_failed_reason);
 	seq_printf(file, "attached %d\n", stap_attached);
@@ -215,6 +217,8 @@ static void stap_module_undo(void)
 {
 	stap_probes_stop();
 	stap_transport_destroy();
+	if (stap_script->objects)
+		stap_script->objects->destroy();
 	stap_hits_destroy();
 	stap_script->destroy();
 	stap_contexts_destroy();
@@ -236,6 +240,8 @@ static int __init stap_module_begin(void)
 		error = -ENOMEM;
 	if (!error)
 		error = stap_report_create();
+	if (!error && stap_script->objects)
+		error = stap_script->objects->create(stap_proc_directory);
 	if (error)
 		stap_module_undo();
 	return error == -ENOMEM ? stap_memory_error : error;

@@ -22,6 +22,16 @@ struct stap_probe {
 
 enum stap_session_event { STAP_INIT, STAP_BEGIN, STAP_END, STAP_ERROR };
 
+struct proc_dir_entry;
+
+/* Of which programs a script wants tables; lists end with NULL. */
+struct stap_wanted_objects {
+	bool stacks, places, libraries;
+	const char *const *probed, *const *named;
+	int (*create)(struct proc_dir_entry *directory);
+	void (*destroy)(void);
+};
+
 struct stap_script {
 	const struct stap_probe *probes;
 	u32 probe_count;
@@ -40,6 +50,7 @@ struct stap_script {
 	void (*destroy)(void);
 	struct stap_place *const *places; /* that the session's process finds; NULL behind the last */
 	u32 sleepers; /* for each CPU: contexts that may wait for memory */
+	const struct stap_wanted_objects *objects; /* NULL: none */
 	int (*start)(void); /* all other probes */
 	void (*stop)(void);
 };
@@ -213,6 +224,7 @@ static void stap_probe_run(int index, const struct stap_event *event)
 	c->more = false;
 	c->match.state = 0;
 	c->stack_count = -1;
+	c->user_stack.known = false;
 	slept = stap_may_wait(sleeps);
 	if (probe->quick || !probe->condition || probe->condition(c)) {
 		ran = true;
@@ -241,7 +253,7 @@ static void __maybe_unused stap_probe_hit(int index, const struct stap_event *ev
 /* The probes of a session event, in order, as long as the session stays in a phase. */
 static void stap_session_probes(enum stap_session_event kind, enum stap_phase phase)
 {
-	static const struct stap_event nothing;
+	static const struct stap_event nothing = { .of_session = true };
 	const u16 *indexes = stap_script->session_probes[kind].indexes;
 	u32 i, count = stap_script->session_probes[kind].count;
 
