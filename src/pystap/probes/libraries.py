@@ -12,12 +12,12 @@ from pystap.probes.shapes import bad_point, has_wildcard
 
 
 def find_libraries(
-    program: Program, pattern: str, pid: int, sysroot: str, tok: Token
+    program: Program, pattern: str, pid: int, sysroot: str, lenient: bool, tok: Token
 ) -> list[Program]:
     """The libraries of a program (with ``pid``: those a process has mapped) that fit a pattern.
 
     A pattern with a slash is a path; others are compared with file names.  Raises
-    ``DiagnosticError`` when a plain name is not among them.
+    ``DiagnosticError`` when there is none, unless ``lenient``.
     """
     if "/" in pattern and not has_wildcard(pattern):
         path = sysroot + pattern
@@ -31,9 +31,10 @@ def find_libraries(
         texts = (path, real) if "/" in pattern else (name, os.path.basename(real))
         if any(fnmatchcase(text, pattern) for text in texts):
             found.setdefault(real, Program(real, real))
-    if not found and not has_wildcard(pattern):
+    if not found and not lenient:
         hint = f"it has: {', '.join(sorted(known))}" if known else "it is linked with none"
-        raise bad_point(f"no library '{pattern}' of {program.name}", tok, hint)
+        what = f"library matching '{pattern}'" if has_wildcard(pattern) else f"library '{pattern}'"
+        raise bad_point(f"no {what} of {program.name}", tok, hint)
     return [found[path] for path in sorted(found)]
 
 

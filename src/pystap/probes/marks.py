@@ -50,7 +50,7 @@ def mark_matches(
 ) -> list[Match]:
     """The marks that patterns of provider and name stand for.
 
-    Raises ``DiagnosticError`` when a plain name is not there, unless ``lenient``.
+    Raises ``DiagnosticError`` when there are none, unless ``lenient``.
     """
     path = target.program.path
     try:
@@ -59,8 +59,8 @@ def mark_matches(
             marks = read_marks(elf)
             fitting = [m for m in marks if _fits(m.name, name) and _fits(m.provider, provider)]
             matches = [_match(target, elf, mark, env) for mark in fitting]
-            if not fitting and not lenient and not has_wildcard(name):
-                raise _no_mark(name, marks, target, tok)
+            if not fitting and not lenient:
+                raise _no_mark(provider, name, marks, target, tok)
     except ElfError as problem:
         if lenient:
             return []
@@ -83,13 +83,21 @@ def _match(target: Target, elf: Elf, mark: Mark, env: ProbeEnv) -> Match | None:
     return Match([(target.text(names), uprobe)], MarkContext(target.program.path, mark, env))
 
 
-def _no_mark(name: str, marks: list[Mark], target: Target, tok: Token) -> Exception:
+def _no_mark(provider: str, name: str, marks: list[Mark], target: Target, tok: Token) -> Exception:
     from pystap.diag.suggest import suggest
 
+    here = [mark for mark in marks if _fits(mark.provider, provider)]
+    if marks and not here:
+        known = ", ".join(sorted({mark.provider for mark in marks})[:8])
+        return bad_point(
+            f"no provider '{provider}' of marks in {target.program.name}", tok, f"it has: {known}"
+        )
+    marks = here
     names = sorted({mark.name for mark in marks})
-    near = suggest(name, names) or names[:8]
+    near = ([] if has_wildcard(name) else suggest(name, names)) or names[:8]
     hint = f"it has: {', '.join(near)}" if near else "the program has no marks at all"
-    return bad_point(f"no mark '{name}' in {target.program.name}", tok, hint)
+    what = f"mark matching '{name}'" if has_wildcard(name) else f"mark '{name}'"
+    return bad_point(f"no {what} in {target.program.name}", tok, hint)
 
 
 class MarkContext(Context):

@@ -10,7 +10,7 @@ from pystap.debuginfo.plt import Stub, read_stubs
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.base import Context, Match, unknown_variable
-from pystap.probes.shapes import bad_point, escaped, has_wildcard
+from pystap.probes.shapes import bad_point, escaped
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def plt_matches(
 ) -> list[Match]:
     """The stubs that a pattern (None: all) stands for.
 
-    Raises ``DiagnosticError`` when there is none of a plain name, unless ``lenient``.
+    Raises ``DiagnosticError`` when there is none, unless ``lenient``.
     """
     try:
         with Elf(target.program.path) as elf:
@@ -34,8 +34,8 @@ def plt_matches(
         if lenient:
             return []
         raise bad_point(str(problem), tok) from None
-    if not found and not lenient and pattern is not None and not has_wildcard(pattern):
-        raise _not_called(pattern, stubs, target, tok)
+    if not found and not lenient:
+        raise _not_called(pattern or "*", stubs, target, tok)
     return [
         Match(
             [(_text(target, stub, pattern), target.uprobe(offset, stub.name, is_return))],

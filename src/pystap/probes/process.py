@@ -75,7 +75,8 @@ class Processes:
     def resolve(self, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
         """One match for each place that has variables of its own, else for each program."""
         matches = []
-        for found in match_shapes(point, (*_SHAPES, *_WATCHPOINTS, *_ABSOLUTE)):
+        shapes = list(match_shapes(point, (*_SHAPES, *_WATCHPOINTS, *_ABSOLUTE)))
+        for found in shapes:
             if found.shape in _WATCHPOINTS:
                 from pystap.probes.watchpoints import watchpoint_matches
 
@@ -97,7 +98,7 @@ class Processes:
                 context = ProcessSyscallContext(edge)
                 matches += _event_matches(found, SyscallEvent(edge), context, point, env)
             else:
-                matches += _code_matches(found, point, env)
+                matches += _code_matches(found, point, env, several=len(shapes) > 1)
         return matches
 
     def patterns(self) -> Iterable[str]:
@@ -129,7 +130,10 @@ def _event_matches(
     return [Match([(found.text(), event)], context)]
 
 
-def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+def _code_matches(
+    found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv, *, several: bool
+) -> list[Match]:
+    """Matches in code; none is an error unless the point means ``several`` programs or kinds."""
     from pystap.probes.user_functions import function_matches
 
     shape = found.shape.partition(".")[2]
@@ -140,9 +144,9 @@ def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> li
     behind = point.components[1 + in_library :] or point.components  # "**" may be all there is
     tok = next((c.tok for c in behind if c.arg is not None), behind[0].tok)
     globs = found.args[: 1 + in_library]
-    lenient = any(isinstance(arg, str) and has_wildcard(arg) for arg in globs)
+    lenient = several or any(isinstance(arg, str) and has_wildcard(arg) for arg in globs)
     matches = []
-    for target in _targets(found, in_library, point, env):
+    for target in _targets(found, in_library, point, env, several=several):
         if shape in _MARKS:
             from pystap.probes.marks import mark_matches
 
@@ -162,7 +166,7 @@ def _code_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> li
 
 
 def _targets(
-    found: ShapeMatch, in_library: bool, point: ast.ProbePoint, env: ProbeEnv
+    found: ShapeMatch, in_library: bool, point: ast.ProbePoint, env: ProbeEnv, *, several: bool
 ) -> Iterator[Target]:
     """The programs, or libraries of programs, that a probe point is about."""
     from pystap.probes.libraries import find_libraries
@@ -174,7 +178,9 @@ def _targets(
             continue
         tok = point.components[1].tok
         running = pid or (env.target_pid or 0 if target_only else 0)
-        for library in find_libraries(program, str(found.args[1]), running, env.sysroot, tok):
+        lenient = several or (isinstance(who := found.args[0], str) and has_wildcard(who))
+        pattern = str(found.args[1])
+        for library in find_libraries(program, pattern, running, env.sysroot, lenient, tok):
             text = _texts(found, shown, library.name)
             user = "" if pid or target_only else program.path
             yield Target(library, pid, target_only, text, user)

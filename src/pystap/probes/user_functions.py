@@ -81,8 +81,6 @@ def _by_symbols(
             return []
         if info is None:
             required_debug_info(target.program.path, env, tok)
-        if has_wildcard(str(wanted)):
-            return []
         raise bad_point(f"no match for '{wanted}' in {target.program.name}", tok)
     if info is not None and isinstance(wanted, str) and _only_inlined(info, wanted):
         raise bad_point(
@@ -186,7 +184,7 @@ def _by_name(
     indirect = [symbol for symbol in fitting if symbol.kind == _ifunc()]
     usable = [symbol for symbol in fitting if symbol.kind != _ifunc()]
     places = _places(elf, usable)
-    if not places and not lenient and not wild:
+    if not places and not lenient:
         raise _not_found(elf, pattern, symbols, indirect, program, tok)
     return places, _notes(indirect)
 
@@ -254,8 +252,10 @@ def _not_found(
             tok,
             hint=f'the implementation is chosen at run time: try .function("*{name}_*")',
         )
-    near = suggest(name, sorted({symbol.name for symbol in symbols}))
+    wild = has_wildcard(name)
+    near = None if wild else suggest(name, sorted({symbol.name for symbol in symbols}))
     hint = f"did you mean {' or '.join(near)}?" if near else None
     if not near and elf.is_stripped:
         hint = "the file is stripped: only functions it exports are known"
-    return bad_point(f"no function '{name}' in {program.name}", tok, hint)
+    what = f"function matching '{name}'" if wild else f"function '{name}'"
+    return bad_point(f"no {what} in {program.name}", tok, hint)
