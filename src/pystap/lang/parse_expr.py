@@ -21,7 +21,10 @@ from pystap.lang.operators import (
 from pystap.lang.parse_atop import AtOperatorParser, split_pretty
 from pystap.lang.tokens import Token
 from pystap.lang.visit import iter_children
-from pystap.typing import Final
+from pystap.typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pystap.lang.visit import AnyNode
 
 # Grammar levels above every operator of a chain, and between a comparison and what it takes.
 _ANY: Final = 99
@@ -323,9 +326,9 @@ class ExpressionParser(AtOperatorParser):
 
 def _height_exceeds(expr: ast.Expr, limit: int) -> bool:
     """Whether a tree is more than ``limit`` nodes high, without recursion."""
-    level: list[ast.Node | object] = [expr]
+    level: list[AnyNode] = [expr]
     for _ in range(limit):
-        level = [child for node in level for child in iter_children(node)]  # type: ignore[arg-type]
+        level = [child for node in level for child in iter_children(node)]
         if not level:
             return False
     return True

@@ -104,12 +104,14 @@ def text_depth(var: ast.TargetVar) -> int:
     """Depth that the components of ``$$vars`` ask for: none, ``$`` or ``$$``."""
     from pystap.probes.target import error
 
+    depths = []
     for component in var.components:
         if not isinstance(component, ast.Pretty):
             raise error(f"'{var.name}' is text and has no members", component.tok)
+        depths.append(component.depth)
     if var.address_of:
         raise error(f"cannot take the address of '{var.name}'", var.tok)
-    return var.components[0].depth if var.components else 0  # type: ignore[union-attr]
+    return depths[0] if depths else 0
 
 
 def _behind_pointer(place: Place, tok: Token) -> Place:

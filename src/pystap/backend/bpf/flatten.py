@@ -102,6 +102,7 @@ class VisitBucket:
     begin: BeginBuckets
 
 
+_OwnStmt: TypeAlias = BeginForeach | VisitForeach | BeginBuckets | VisitBucket
 Ending: TypeAlias = Goto | Branch | Enter | Leave
 
 
@@ -124,6 +125,10 @@ class State:
     on_continue: State | None = None
     holds: tuple[BeginForeach, ...] = ()  # whose buffers must be given back on leaving
     is_entry: bool = False
+
+    def add_own(self, stmt: _OwnStmt) -> None:
+        """Put a statement behind the others that is none of the IR."""
+        self.body.append(stmt)  # type: ignore[arg-type]  # it has an emitter like those
 
 
 class Flattener:
@@ -230,14 +235,14 @@ class Flattener:
     def _foreach(self, stmt: ops.Foreach, state: State) -> State:
         state = self._operands(stmt, state)
         begin = BeginForeach(stmt, self._local(Ty.LONG), self._local(Ty.LONG))
-        state.body.append(begin)  # type: ignore[arg-type]
+        state.add_own(begin)
         load = VisitForeach(begin)
         return self._rounds(begin.index, ops.Local(begin.rounds), load, stmt.body, state, begin)
 
     def _foreach_hist(self, stmt: ops.ForeachHist, state: State) -> State:
         state = self._operands(stmt, state)
         begin = BeginBuckets(stmt, self._local(Ty.LONG), self._local(Ty.LONG))
-        state.body.append(begin)  # type: ignore[arg-type]
+        state.add_own(begin)
         load = VisitBucket(begin)
         return self._rounds(begin.index, ops.Local(begin.rounds), load, stmt.body, state, None)
 
@@ -245,7 +250,7 @@ class Flattener:
         self,
         index: LocalVar,
         rounds: ops.Expr,
-        load: object,
+        load: VisitForeach | VisitBucket,
         stmts: list[ops.Stmt],
         state: State,
         begin: BeginForeach | None,
@@ -260,7 +265,7 @@ class Flattener:
         body = self._new()
         state.ending = Goto(head)
         head.ending = Branch(ops.Compare("<", ops.Local(index), rounds), body, after)
-        body.body.append(load)  # type: ignore[arg-type]
+        body.add_own(load)
         end = self._statements(stmts, body)
         if end.ending is None:
             end.ending = Goto(step)

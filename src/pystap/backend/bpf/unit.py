@@ -9,7 +9,7 @@ from pystap.backend.bpf.artifact import CONTROL_WORDS, LOCK_STRIDE, MapSpec
 from pystap.backend.bpf.globallayout import GlobalLayout
 from pystap.backend.bpf.layout import TOKEN, Frame, round_up
 from pystap.backend.llvm.builder import FunctionBuilder, Module, Value
-from pystap.typing import TYPE_CHECKING, Final
+from pystap.typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.analysis import Analysis
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pystap.ir import module as ir
     from pystap.ir.types import Global
     from pystap.output.formats import Format
+
+_T = TypeVar("_T")
 
 CONTROL: Final = "control"
 CONTEXT: Final = "context"
@@ -270,7 +272,8 @@ class Unit:
         return numbers, end
 
 
-def _intern(table: list, indexes: dict, entry: object) -> int:  # type: ignore[type-arg]
+def _intern(table: list[_T], indexes: dict[_T, int], entry: _T) -> int:
+    """Index of an entry in a table, to which it is added when it is new."""
     index = indexes.get(entry)
     if index is None:
         index = indexes[entry] = len(table)
