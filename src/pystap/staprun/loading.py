@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -106,6 +107,12 @@ def unload(name: str) -> None:
             break
         time.sleep(_PAUSE)
     raise LoadError(f"couldn't remove module '{name}': {os.strerror(number)}")
+
+
+def unload_left(name: str) -> None:
+    """Unload a module that was left behind, unless it has gone or is somebody else's by now."""
+    with contextlib.suppress(LoadError):
+        unload(name)
 
 
 def unique_name(name: str) -> str:

@@ -6,16 +6,16 @@ import os
 import select
 import time
 
+from pystap.session.guard import Guard
 from pystap.staprun import records
 from pystap.staprun.control import FAILED, RUNNING, Control
-from pystap.staprun.loading import load, unload
+from pystap.staprun.loading import load, unload, unload_left
 from pystap.staprun.outputs import Merged, PerCpu
 from pystap.staprun.reader import Reader
 from pystap.staprun.report import print_report
 from pystap.staprun.request import Request
 from pystap.staprun.signals import RunSignals
 from pystap.staprun.typed import Typed
-from pystap.staprun.watcher import Watcher
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Session:
 
     def run(self, module: ModuleFile) -> int:
         """Load a module and run it to the end, or until it is left alone; the exit status."""
-        watcher = Watcher(self.name)
+        guard = self._guard()
         try:
             load(module, self.name, self._request.parameters)
             self._note(f"inserted '{module.path}' as {self.name}")
@@ -69,9 +69,9 @@ class Session:
             except BaseException:
                 unload(self.name)
                 raise
-            return self._follow(control, watcher, start=True)
+            return self._follow(control, guard, start=True)
         finally:
-            watcher.dismiss()
+            guard.close()
             if self._command is not None and not self._signals.detach:
                 self._command.finish()
             self._signals.close()
@@ -84,19 +84,28 @@ class Session:
         except OSError:
             control.close()
             raise
-        watcher = Watcher(self.name)
+        guard = self._guard()
         try:
-            return self._follow(control, watcher, start=False)
+            return self._follow(control, guard, start=False)
         finally:
-            watcher.dismiss()
+            guard.close()
             self._signals.close()
 
-    def _follow(self, control: Control, watcher: Watcher, *, start: bool) -> int:
+    def _guard(self) -> Guard:
+        """What unloads the module when this process is killed.
+
+        The module itself ends its session as soon as the process attached to it is gone; but only
+        another process can unload it.  When both are killed it stays loaded, idle, and gives way
+        to the next one of its name.
+        """
+        return Guard(lambda: unload_left(self.name), "stap-unload")
+
+    def _follow(self, control: Control, guard: Guard, *, start: bool) -> int:
         detached = False
         try:
             detached = self._pass_on_all(control, start)
             if detached:
-                watcher.dismiss()
+                guard.close()
                 control.tell("detach")
                 self._say_goodbye()
                 return 0
