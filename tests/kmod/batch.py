@@ -146,7 +146,7 @@ def _translate(words: list[str]) -> tuple[dict[str, Any], Any]:
 def _build_all(kernel: kernels.Kernel, sources: dict[str, str], work: Path) -> None:
     """Build modules by one make, or take them from the cache."""
     from pystap.backend.kmod.build import build_modules, cached_name
-    from pystap.backend.kmod.features import keep
+    from pystap.wholefile import write_whole
 
     kept = {name: cached_name(text, name, kernel.build, []) for name, text in sources.items()}
     missing = {name: text for name, text in sources.items() if not kept[name].exists()}
@@ -154,7 +154,7 @@ def _build_all(kernel: kernels.Kernel, sources: dict[str, str], work: Path) -> N
         there = work / "build"
         there.mkdir()
         for name, path in build_modules(missing, kernel.build, there, []).items():
-            keep(kept[name], path.read_bytes())
+            write_whole(kept[name], path.read_bytes())
         shutil.rmtree(there)
     for name, path in kept.items():
         shutil.copy(path, work / f"{name}.ko")

@@ -102,8 +102,8 @@ def translate_to_module(
 def _build(options: Options, source: str, report: PassReport) -> Path:
     """Pass 4: the module's file, made now or earlier from the same text for the same kernel."""
     from pystap.backend.kmod.build import cached_name, fill_cache
-    from pystap.backend.kmod.features import keep
     from pystap.backend.kmod.trees import build_directory
+    from pystap.wholefile import write_whole
 
     directory = build_directory(options.release or os.uname().release)
     words = options.build_words
@@ -111,7 +111,7 @@ def _build(options: Options, source: str, report: PassReport) -> Path:
         return _build_apart(options, source, directory, report)
     kept = cached_name(source, options.module_name or "", directory, words)
     text = kept.with_suffix(".c")
-    keep(text, source.encode("latin-1"))
+    write_whole(text, source.encode("latin-1"))
     report.end(3, f'translated to C into "{text}"')
     report.begin()
     if options.poison_cache or not kept.is_file():
@@ -149,9 +149,9 @@ def _build_apart(options: Options, source: str, directory: Path, report: PassRep
 
 def _sign(options: Options, module: Path) -> Path:
     """The module with a signature, in place or, if it is the cache's, beside it."""
-    from pystap.backend.kmod.features import keep
     from pystap.backend.kmod.signing import SigningError, owner_key, signed
     from pystap.backend.kmod.trees import BuildError
+    from pystap.wholefile import write_whole
 
     try:
         key = owner_key()
@@ -165,9 +165,11 @@ def _sign(options: Options, module: Path) -> Path:
             f"{key.certificate}\n"
             "and restart the machine, whose firmware asks for the password given to mokutil."
         )
-    mine = options.module_name or options.keep_build or options.disable_cache
-    to = module if mine else module.with_suffix(".signed.ko")
-    keep(to, data)
+    if options.module_name or options.keep_build or options.disable_cache:
+        module.write_bytes(data)
+        return module
+    to = module.with_suffix(".signed.ko")
+    write_whole(to, data)
     return to
 
 

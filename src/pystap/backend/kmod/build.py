@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from pystap.backend.kmod.complaints import explain
-from pystap.backend.kmod.features import found, keep, make
+from pystap.backend.kmod.features import found, make
 from pystap.backend.kmod.trees import BuildError, identity
 from pystap.session import cache
 from pystap.typing import Final
+from pystap.wholefile import write_whole
 
 RUNTIME: Final = Path(__file__).parent / "runtime"
 _MAKEFILE: Final = """\
@@ -41,7 +42,7 @@ def fill_cache(kept: Path, source: str, directory: Path, words: list[str]) -> No
     work = Path(mkdtemp(prefix="stap"))
     try:
         name = kept.name.partition(".")[0]
-        keep(kept, build_module(source, name, directory, work, words).read_bytes())
+        write_whole(kept, build_module(source, name, directory, work, words).read_bytes())
         cache.limit_size()
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -16,6 +16,7 @@ from tempfile import mkdtemp
 from pystap.backend.kmod.trees import BuildError, identity
 from pystap.session import cache
 from pystap.typing import Final
+from pystap.wholefile import write_whole
 
 CHECKS: Final = {
     # Linux 6.13 made hrtimer_init() private
@@ -41,16 +42,8 @@ def found(directory: Path, words: list[str]) -> list[str]:
         return kept.read_text("ascii").split()
     except FileNotFoundError:
         names = _compile(directory, words)
-        keep(kept, " ".join(names).encode())
+        write_whole(kept, " ".join(names).encode())
         return names
-
-
-def keep(path: Path, data: bytes) -> None:
-    """Write a file of the cache: it is whole or not there."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
 
 
 def _compile(directory: Path, words: list[str]) -> list[str]:
