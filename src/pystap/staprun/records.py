@@ -1,6 +1,7 @@
 """The module's records, and the order they were made in.
 
-A record is (little endian) u32 size of the text, u8 kind, u8 more, u16 cpu, u64 serial, text; see
+A record is (little endian) u32 size of the text, u8 kind, the top bit of which tells that the next
+one goes on, u8 number of handlers whose output it is, u16 cpu, u64 serial, text; see
 ``transport.h`` of the module's runtime.  The files of bulk mode hold the same records behind
 ``BULK_MAGIC``, only those of the script's output.
 """
@@ -12,9 +13,10 @@ import struct
 from pystap.typing import Final, NamedTuple
 
 OUTPUT, ERROR, WARNING, COMMAND = range(4)
-BULK_MAGIC: Final = b"pystap-bulk-1\n"
+BULK_MAGIC: Final = b"pystap-bulk-2\n"
 
 _HEAD: Final = struct.Struct("<IBBHQ")
+_MORE: Final = 0x80  # of the kind
 _PATIENCE: Final = 2  # rounds of reading that a missing record is waited for
 
 
@@ -29,7 +31,8 @@ class Record(NamedTuple):
 
     def packed(self) -> bytes:
         """The record as bytes."""
-        return _HEAD.pack(len(self.text), self.kind, self.more, self.cpu, self.serial) + self.text
+        kind = self.kind | _MORE if self.more else self.kind
+        return _HEAD.pack(len(self.text), kind, 1, self.cpu, self.serial) + self.text
 
 
 def unpack(part: bytearray) -> list[Record]:
@@ -38,11 +41,12 @@ def unpack(part: bytearray) -> list[Record]:
     found = []
     at, size, last = 0, _HEAD.size, len(data) - _HEAD.size
     while at <= last:
-        length, kind, more, cpu, serial = _HEAD.unpack_from(data, at)
+        length, kind, _, cpu, serial = _HEAD.unpack_from(data, at)
         end = at + size + length
         if end > len(data):
             break
-        found.append(Record(serial, kind, cpu, bool(more), data[at + size : end]))
+        more = kind >= _MORE
+        found.append(Record(serial, kind & ~_MORE, cpu, more, data[at + size : end]))
         at = end
     del part[:at]
     return found

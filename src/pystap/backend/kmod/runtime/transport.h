@@ -2,7 +2,11 @@
  *
  * /proc/pystap_MODULE/trace0 ... give whole records; "control" takes the words of the session's
  * process and tells how the session stands.  A ring that is full takes no more; while nobody is
- * attached to the session, old records give way instead. */
+ * attached to the session, old records give way instead.
+ *
+ * What a handler prints joins the record of the one before it, as long as no other CPU has printed
+ * anything in between and nobody has begun to read that record: so short lines do not cost a
+ * record each, on the way out or in user space. */
 #ifndef PYSTAP_TRANSPORT_H
 #define PYSTAP_TRANSPORT_H
 
@@ -13,30 +17,34 @@
 
 #include "session.h"
 
-#define STAP_READ_SIZE (128 * 1024) /* bytes that one read gives at most; more than any record */
+#define STAP_READ_SIZE (128 * 1024) /* bytes to read at least; more than any record */
 #define STAP_MOST_MEGABYTES 16 /* of a ring, when nothing is said */
 
 /* Records have gaps neither between nor within them. */
 struct stap_record {
 	u32 size; /* of what follows */
-	u8 kind; /* enum message */
-	u8 more; /* the next record of this CPU goes on */
+	u8 kind; /* enum message, with RECORD_MORE */
+	u8 outputs; /* of handlers that are in it */
 	u16 cpu;
 	u64 serial; /* over all CPUs */
 };
 
+#define STAP_RECORD_MORE 0x80 /* the next record of this CPU goes on */
+
 /* Written by its own CPU only, with interrupts off.  Read by one process; while nobody is attached,
- * the CPU moves the tail. */
+ * the CPU moves the tail.  Places are bytes since the start. */
 struct stap_ring {
 	char *bytes;
-	u64 head, tail; /* bytes written and given away since the start */
+	u64 head, tail; /* of what was written and not given away yet */
+	u64 newest; /* where the newest record begins */
+	struct stap_record newest_head;
+	u64 closed; /* records that begin before stay as they are: the reader's */
 	bool writing;
 	bool cut; /* a part of a handler's output was lost: so is the rest */
 };
 
 static struct stap_ring *stap_rings; /* one for each CPU */
 static u64 stap_ring_size; /* a power of two */
-static char *stap_read_area;
 static DEFINE_MUTEX(stap_read_mutex);
 static atomic64_t stap_record_serial = ATOMIC64_INIT(0);
 static atomic64_t stap_records_lost = ATOMIC64_INIT(0);
@@ -74,11 +82,11 @@ static u32 stap_ring_record(const struct stap_ring *ring, u64 at, struct stap_re
 /* The oldest gives way: a record with those that go on with it. */
 static void stap_ring_drop(struct stap_ring *ring)
 {
-	struct stap_record head = { .more = true };
+	struct stap_record head = { .kind = STAP_RECORD_MORE };
 
-	while (head.more && ring->tail != ring->head) {
+	while (head.kind & STAP_RECORD_MORE && ring->tail != ring->head) {
 		ring->tail += stap_ring_record(ring, ring->tail, &head);
-		atomic64_inc(&stap_records_overwritten);
+		atomic64_add(head.outputs, &stap_records_overwritten);
 	}
 }
 
@@ -100,14 +108,34 @@ static bool stap_ring_add(struct stap_ring *ring, struct stap_record *head, cons
 	if (!stap_ring_reserve(ring, sizeof(*head) + head->size))
 		return false;
 	head->serial = atomic64_inc_return(&stap_record_serial);
+	ring->newest = ring->head;
+	ring->newest_head = *head;
 	end = stap_ring_put(ring, ring->head, head, sizeof(*head));
 	smp_store_release(&ring->head, stap_ring_put(ring, end, text, head->size));
 	return true;
 }
 
+/* Add to the newest record what may be a part of it; whether it is. */
+static bool stap_ring_join(struct stap_ring *ring, const struct stap_record *head, const char *text)
+{
+	struct stap_record *newest = &ring->newest_head;
+
+	if (STAP_BULK || head->kind != STAP_MESSAGE_OUTPUT || newest->kind != STAP_MESSAGE_OUTPUT ||
+	    newest->serial != atomic64_read(&stap_record_serial) ||
+	    newest->outputs == 0 || newest->outputs == U8_MAX || newest->size + head->size > STAP_OUTPUT_SIZE ||
+	    READ_ONCE(ring->closed) > ring->newest ||
+	    stap_ring_size - (ring->head - smp_load_acquire(&ring->tail)) < head->size)
+		return false;
+	newest->size += head->size;
+	newest->outputs++;
+	stap_ring_put(ring, ring->newest, newest, sizeof(*newest));
+	smp_store_release(&ring->head, stap_ring_put(ring, ring->head, text, head->size));
+	return true;
+}
+
 static void stap_transport_message(enum stap_message kind, const char *text, size_t size, bool more)
 {
-	struct stap_record head = { size, kind, more, 0, 0 };
+	struct stap_record head = { size, more ? kind | STAP_RECORD_MORE : kind, 1, 0, 0 };
 	struct stap_ring *ring;
 	unsigned long flags;
 	bool done = false;
@@ -117,34 +145,47 @@ static void stap_transport_message(enum stap_message kind, const char *text, siz
 	ring = &stap_rings[head.cpu];
 	if (!ring->writing) { /* a non-maskable interrupt may come upon it */
 		WRITE_ONCE(ring->writing, true);
-		barrier();
+		smp_mb(); /* before `closed` is looked at, see stap_ring_close() */
 		done = !(ring->cut && kind == STAP_MESSAGE_OUTPUT) &&
-		       stap_ring_add(ring, &head, text);
+		       (stap_ring_join(ring, &head, text) || stap_ring_add(ring, &head, text));
 		if (kind == STAP_MESSAGE_OUTPUT)
 			ring->cut = !done && more;
-		barrier();
-		WRITE_ONCE(ring->writing, false);
+		smp_store_release(&ring->writing, false);
 	}
 	local_irq_restore(flags);
 	if (!done)
 		atomic64_inc(&stap_records_lost);
 }
 
-/* Take whole records out of a ring; their bytes. */
-static u32 stap_ring_take(struct stap_ring *ring, char *to, u32 room)
+/* Nothing joins the records that are in a ring now, the last of which may grow until then. */
+static void stap_ring_close(struct stap_ring *ring)
 {
-	u64 head = smp_load_acquire(&ring->head), at;
-	struct stap_record record;
-	u32 size;
+	WRITE_ONCE(ring->closed, smp_load_acquire(&ring->head));
+	smp_mb(); /* who writes from now on sees it */
+	while (smp_load_acquire(&ring->writing))
+		cpu_relax();
+}
 
-	for (at = ring->tail; at != head; at += size) {
-		size = stap_ring_record(ring, at, &record);
-		if (at + size - ring->tail > room)
+/* Give whole records to the reader; their bytes. */
+static ssize_t stap_ring_take(struct stap_ring *ring, char __user *to, size_t room)
+{
+	struct stap_record record;
+	u32 size, at, first;
+	u64 end;
+
+	stap_ring_close(ring);
+	for (end = ring->tail; end < ring->closed; end += size) {
+		size = stap_ring_record(ring, end, &record);
+		if (end + size - ring->tail > room)
 			break;
 	}
-	size = at - ring->tail;
-	stap_ring_get(ring, to, ring->tail, size);
-	smp_store_release(&ring->tail, at);
+	size = end - ring->tail;
+	at = ring->tail & (stap_ring_size - 1);
+	first = min_t(u64, size, stap_ring_size - at);
+	if (copy_to_user(to, ring->bytes + at, first) ||
+	    copy_to_user(to + first, ring->bytes, size - first))
+		return -EFAULT;
+	smp_store_release(&ring->tail, end);
 	return size;
 }
 
@@ -185,10 +226,7 @@ static ssize_t stap_trace_read(struct file *file, char __user *to, size_t size, 
 	if (size < STAP_READ_SIZE)
 		return -EINVAL;
 	mutex_lock(&stap_read_mutex);
-	taken = stap_attached == current->tgid ?
-			stap_ring_take(ring, stap_read_area, STAP_READ_SIZE) : -EBUSY;
-	if (taken > 0 && copy_to_user(to, stap_read_area, taken))
-		taken = -EFAULT;
+	taken = stap_attached == current->tgid ? stap_ring_take(ring, to, size) : -EBUSY;
 	mutex_unlock(&stap_read_mutex);
 	return taken;
 }
@@ -211,9 +249,8 @@ static int stap_rings_create(u32 megabytes)
 	int cpu;
 
 	stap_ring_size = (u64)roundup_pow_of_two(megabytes) << 20;
-	stap_read_area = vmalloc(STAP_READ_SIZE);
 	stap_rings = kcalloc(nr_cpu_ids, sizeof(*stap_rings), GFP_KERNEL);
-	if (!stap_read_area || !stap_rings)
+	if (!stap_rings)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu) {
 		stap_rings[cpu].bytes = stap_memory_get_near(stap_ring_size, cpu);
@@ -252,7 +289,6 @@ static void stap_transport_destroy(void)
 		if (stap_rings)
 			vfree(stap_rings[cpu].bytes);
 	kfree(stap_rings);
-	vfree(stap_read_area);
 }
 
 #endif
