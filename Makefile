@@ -51,7 +51,7 @@ bench: setup
 	sh tools/install_peers.sh
 	$(PY) -m bench
 
-# Probes on kernel functions, on the kernels of the lab; KERNELS="6.1 sid" names others
+# Probes on kernel functions, and modules, in the lab; KERNELS="6.1 sid" names other kernels
 bench-lab: lab-tools
 	$(PY) -m bench.lab $(KERNELS)
 

@@ -1,4 +1,4 @@
-"""Probes on kernel functions side by side with the peer, on the kernels of the lab.
+"""Probes on kernel functions, and kernel modules, beside their peers, on the kernels of the lab.
 
 ``python -m bench.lab [KERNEL...]`` (default: 6.1 and 6.12) starts each kernel in an emulated
 machine for each part of the benchmark and runs this module again there, with ``--inside PART
@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from bench import modules
 from bench.rows import Row, print_table
 from bench.tools import ROOT, STAP, interleaved, tracer
 from bench.user import per_call
@@ -38,18 +39,27 @@ _PEER = 'BEGIN {{ printf("ready\\n"); }} {point} {{ @c = count(); }}'
 
 def in_every(kernels: list[str]) -> int:
     """Run the benchmark on each kernel; 0 when every bar is met on all."""
-    status = 0
-    for kernel in kernels:
-        for part in PARTS:
-            with tempfile.TemporaryDirectory() as directory:
-                command = ["gcc", "-O2", "-o", f"{directory}/reader", str(ROOT / "bench/reader.c")]
-                subprocess.run(command, check=True)
-                machine = [sys.executable, "-m", "tests.lab", "--kernel", kernel, "--counting"]
-                inner = [sys.executable, "-m", "bench.lab", "--inside", part, directory]
-                words = [*machine, "--rw", directory, "--seconds", str(_SECONDS), "--", *inner]
-                done = subprocess.run(words, cwd=ROOT)
-            status = status or done.returncode
-    return status
+    met = [run_part(kernel, part) for kernel in kernels for part in PARTS]
+    return 0 if all(met) else 1
+
+
+def run_part(kernel: str, part: str) -> bool:
+    """Run one part in a machine of its own, with what it wants from outside; whether its bars
+    are met.
+
+    The machine has one CPU: a second one that waits would count as well.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        command = ["gcc", "-O2", "-o", f"{directory}/reader", str(ROOT / "bench/reader.c")]
+        subprocess.run(command, check=True)
+        rows = modules.prepare(kernel, Path(directory)) if part == "modules" else []
+        if rows:
+            print_table(rows)
+        machine = [sys.executable, "-m", "tests.lab", "--kernel", kernel]
+        machine += ["--counting", "--cpus", "1", "--seconds", str(_SECONDS), "--rw", directory]
+        inner = [sys.executable, "-m", "bench.lab", "--inside", part, directory]
+        done = subprocess.run([*machine, "--", *inner], cwd=ROOT)
+    return done.returncode == 0 and all(row.met() for row in rows)
 
 
 def inside(part: str, work: Path) -> int:
@@ -99,8 +109,8 @@ def _told(added: dict[str, float]) -> list[str]:
 
 
 def _reading(reader: str) -> list[float]:
-    """ns per read of each round, on one CPU."""
-    command = ["taskset", "-c", "1", reader, str(_CALLS), str(_ROUNDS)]
+    """ns per read of each round."""
+    command = [reader, str(_CALLS), str(_ROUNDS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return [float(line) for line in done.stdout.split()]
 
@@ -188,6 +198,7 @@ def probeable() -> set[str]:
 
 
 PARTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
+    "modules": modules.inside,
     "hits": per_hit,
     "calls": lambda work: per_call(work, sessions=1, rounds=2),
     "attaching": attaching,
@@ -199,7 +210,7 @@ def main(words: list[str]) -> int:
     """The exit status: 0 when every bar is met."""
     if words[:1] == ["--inside"]:
         return inside(words[1], Path(words[2]))
-    subprocess.run(["sh", str(ROOT / "tools/install_peers.sh")], check=True)
+    subprocess.run(["sh", str(ROOT / "tools/install_peers.sh"), "systemtap"], check=True)
     return in_every(words or list(_KERNELS))
 
 

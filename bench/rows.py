@@ -29,6 +29,6 @@ class Row(NamedTuple):
 
 def print_table(rows: list[Row]) -> None:
     """All rows, under a headline."""
-    print(f"{'':<44} {'pystap':>16} {'bpftrace':>16} {'ratio':>8} {'bar':>8}")
+    print(f"{'':<44} {'pystap':>16} {'peer':>16} {'ratio':>8} {'bar':>8}")
     for row in rows:
         print(row.text())

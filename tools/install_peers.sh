@@ -1,9 +1,10 @@
 #!/bin/sh
-# The tracer that the benchmarks compare with, from Debian.
+# The tracers that the benchmarks compare with, from Debian; SystemTap only when it is asked for.
 set -eu
 need=""
 command -v bpftrace >/dev/null || need="bpftrace"
 command -v gcc >/dev/null || need="$need gcc libc6-dev"
+[ "${1-}" != systemtap ] || [ -x /usr/bin/stap ] || need="$need systemtap"
 [ -z "$need" ] && exit 0
 apt-get update -qq
 # shellcheck disable=SC2086

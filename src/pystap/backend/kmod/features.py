@@ -50,7 +50,7 @@ def _compile(directory: Path, words: list[str]) -> list[str]:
     work = Path(mkdtemp(prefix="stap"))
     try:
         # One that must compile tells a broken tree from one that lacks everything.
-        texts = {"works": "#include <linux/module.h>\n", **CHECKS}
+        texts = {"works": "#include <linux/kernel.h>\n", **CHECKS}
         objects = [f"check_{name}.o" for name in texts]
         for name, text in texts.items():
             (work / f"check_{name}.c").write_text(text, "ascii")
