@@ -28,6 +28,7 @@ _LOAD_ATTEMPTS = 5
 _LOAD_LAYOUT = struct.Struct("=IIQQIIQII16sIIIIQIIQIIIIQQII")
 _LOG_SLOT = struct.Struct("=IIQ")
 _LOG_OFFSET = 24
+_NO_LOG = (0, 0, 0)
 _FUNC_INFO_RECORD, _LINE_INFO_RECORD = 8, 16
 _INFO_SIZE = 232
 
@@ -110,36 +111,16 @@ def load_program(
     """
     code, terms = buffer(instructions), buffer(license_name.encode("ascii") + b"\0")
     functions, lines, fds = (buffer(x) if x else None for x in (func_info, line_info, fd_array))
-    attr = buffer(
-        _LOAD_LAYOUT.pack(
-            kind,
-            len(instructions) // 8,
-            address_of(code),
-            address_of(terms),
-            0,
-            0,
-            0,
-            0,
-            flags,
-            object_name(name),
-            0,
-            expected_attach_type,
-            btf_fd,
-            _FUNC_INFO_RECORD if func_info else 0,
-            address_of(functions),
-            len(func_info) // _FUNC_INFO_RECORD,
-            _LINE_INFO_RECORD if line_info else 0,
-            address_of(lines),
-            len(line_info) // _LINE_INFO_RECORD,
-            attach_btf_id,
-            attach_btf_fd,
-            0,
-            address_of(fds),
-            0,
-            0,
-            0,
-        )
-    )
+    packed = _LOAD_LAYOUT.pack(
+        kind, len(instructions) // 8, address_of(code), address_of(terms),
+        *_NO_LOG, 0, flags, object_name(name), 0, expected_attach_type, btf_fd,
+        _FUNC_INFO_RECORD if func_info else 0,
+        address_of(functions), len(func_info) // _FUNC_INFO_RECORD,
+        _LINE_INFO_RECORD if line_info else 0,
+        address_of(lines), len(line_info) // _LINE_INFO_RECORD,
+        attach_btf_id, attach_btf_fd, 0, address_of(fds), 0, 0, 0,
+    )  # fmt: skip
+    attr = buffer(packed)
     if log_level == 0:
         fd, _ = _attempt_load(attr)
         if fd >= 0:

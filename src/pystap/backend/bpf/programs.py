@@ -8,7 +8,7 @@ from pystap.backend.bpf.context_values import Event, capture
 from pystap.backend.bpf.errors import report
 from pystap.backend.bpf.expressions import condition
 from pystap.backend.bpf.locks import held
-from pystap.backend.bpf.scope import Body, NeedsContext, Scope, find_context
+from pystap.backend.bpf.scope import Body, Exit, NeedsContext, Scope, find_context
 from pystap.backend.bpf.statements import clear_local
 from pystap.backend.bpf.timing import Stopwatch
 from pystap.backend.bpf.unit import control_word
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.context_values import ProgramKind
     from pystap.backend.bpf.unit import Unit
     from pystap.backend.llvm.builder import FunctionBuilder, Operand, Value
-    from pystap.ir.module import Probe
+    from pystap.backend.llvm.values import Var
+    from pystap.ir.module import Handler, Probe
 
 _LIGHT_SIZE: Final = 500  # operations; more are emitted in ways that need the context
 
@@ -83,16 +84,9 @@ def emit_handler(
             return
     done = b.new_label("d")
     known = _decide_early(unit, b, probe, index, level, done)
-    context = take_context(unit, b, level, done)
-    b.store(index, context, layout.PROBE)
     handler = unit.module.handlers[probe.handler]
-    counts = unit.analysis.counts_actions(handler)
-    if counts:
-        b.store(0, context, layout.ACTIONS)
-    if unit.tracks_nesting:
-        b.store(0, context, layout.NESTING)
-    s = Scope(unit, Body(unit.frame(unit.fresh(b.name)), counts), b, context, level)
-    watch = Stopwatch(s, probe, loops=counts)
+    s = _begin(unit, b, handler, index, level, done)
+    watch = Stopwatch(s, probe, loops=s.body.counts_actions)
     watch.start(s)
     capture(s, Event(kind, b, event, _opaque(unit, probe)), unit.analysis.facts(handler).captured)
     if unit.module.regexes:
@@ -109,22 +103,46 @@ def emit_handler(
         ran.set(1)
     if unit.limits.timing != "hits":
         emit.statements(s, handler.body)
+    _join(s, failed, gone, back, ran)
+    if failed.used or unit.analysis.facts(handler).prints:
+        output.flush(s)
+    watch.stop(s, ran.get() if ran is not None else None)
+    assert s.context is not None  # it was taken above
+    s.release_store(s.context)
+    b.jump(done)
+    b.place(done)
+
+
+def _begin(
+    unit: Unit, b: FunctionBuilder, handler: Handler, index: Value, level: int, leave: str
+) -> Scope:
+    """Take a context for a hit of the probe ``index``; without one go to ``leave``."""
+    context = take_context(unit, b, level, leave)
+    b.store(index, context, layout.PROBE)
+    counts = unit.analysis.counts_actions(handler)
+    if counts:
+        b.store(0, context, layout.ACTIONS)
+    if unit.tracks_nesting:
+        b.store(0, context, layout.NESTING)
+    return Scope(unit, Body(unit.frame(unit.fresh(b.name)), counts), b, context, level)
+
+
+def _join(s: Scope, failed: Exit, gone: Exit, back: Exit, ran: Var | None) -> None:
+    """Bring together the ways out of a handler's statements; errors are reported.
+
+    ``ran`` becomes 0 when an error says that the handler was skipped.
+    """
+    b = s.b
     b.jump(back.label)
     if failed.used:
         b.place(failed.label)
-        skipped = b.call(report(unit), s.header(layout.INDEX))
+        skipped = b.call(report(s.u), s.header(layout.INDEX))
         if ran is not None:
             ran.set(skipped ^ 1)
         b.jump(back.label)
     b.place(gone.label)
     b.jump(back.label)
     b.place(back.label)
-    if failed.used or unit.analysis.facts(handler).prints:
-        output.flush(s)
-    watch.stop(s, ran.get() if ran is not None else None)
-    s.release_store(context)
-    b.jump(done)
-    b.place(done)
 
 
 # ---- conditions
