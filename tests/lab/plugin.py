@@ -40,8 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lab: run this test on the kernels of the lab")
     config.addinivalue_line(
         "markers",
-        "shared_out(one_in=N): one kernel is enough for each of these many tests of the lab; "
-        "where they are too many, a kernel has one in N of them by default",
+        "shared_out(one_in=N, long=False): one kernel is enough for each of these many tests of "
+        "the lab; where they are too many, a kernel has one in N of them by default, of long "
+        "ones none",
     )
     directory = config.getoption("lab_directory")
     if directory is not None:
@@ -96,6 +97,8 @@ def _is_left_out(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("shared_out")
     if marker is None:
         return False
+    if marker.kwargs.get("long", False):
+        return True
     assert isinstance(item, pytest.Function)
     names = item.config.getoption("lab_kernel") or kernels.DEFAULT
     own = list(names).index(item.callspec.params["lab_kernel"])

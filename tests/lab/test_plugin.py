@@ -23,6 +23,11 @@ def test_parameter(number, lab_kernel):
     assert os.uname().release.startswith(lab_kernel) and number == 1
 
 @pytest.mark.lab
+@pytest.mark.shared_out(long=True)
+def test_long():
+    pass
+
+@pytest.mark.lab
 class TestMore:
     def test_inside(self):
         assert Path("/run/lab").exists()
@@ -78,9 +83,12 @@ def test_every_test_has_its_own_result(tmp_path: Path) -> None:
 
 
 def test_each_kernel_has_its_tests(tmp_path: Path) -> None:
-    done = run(tmp_path, "--collect-only", "-q", "-k", "inside")
+    done = run(tmp_path, "--collect-only", "-q", "-k", "inside or long")
     names = [line for line in done.stdout.splitlines() if "::" in line]
     assert names == [f"test_given.py::TestMore::test_inside[@{kernel}]" for kernel in DEFAULT]
+    done = run(tmp_path, "--collect-only", "-q", "-k", "long", "--lab-whole")
+    names = [line for line in done.stdout.splitlines() if "::" in line]
+    assert names == [f"test_given.py::test_long[@{kernel}]" for kernel in DEFAULT]
 
 
 def test_kernel_that_is_none_is_a_failure(tmp_path: Path) -> None:
