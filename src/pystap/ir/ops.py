@@ -211,10 +211,13 @@ class ContextValue:
     ``sysarg`` (system-call argument 0-5), ``sysnr``, ``sysret``, ``reg`` (register ``index`` in
     DWARF numbering of the interrupted or probed context), ``funcarg`` (integer argument ``index``
     of the probed function by calling convention), ``retval``, ``ip``, ``probe_id`` (index into
-    ``Module.probes`` of the probe that fired), ``perf`` fields.
+    ``Module.probes`` of the probe that fired), ``saved`` (at a return: what the entry of the same
+    call has set; made and understood by one runtime only), ``perf`` fields.
     """
 
-    kind: Literal["arg", "sysarg", "sysnr", "sysret", "reg", "funcarg", "retval", "ip", "probe_id"]
+    kind: Literal[
+        "arg", "sysarg", "sysnr", "sysret", "reg", "funcarg", "retval", "ip", "probe_id", "saved"
+    ]
     index: int = 0
 
 
@@ -414,7 +417,7 @@ class Store:
 class SetContext:
     """Guru: change what the event brought: the low ``bits`` of a ``ContextValue``'s register."""
 
-    kind: Literal["sysarg", "sysret", "reg", "funcarg", "retval"]
+    kind: Literal["sysarg", "sysret", "reg", "funcarg", "retval", "saved"]
     index: int
     bits: int
     value: Expr

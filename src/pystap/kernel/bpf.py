@@ -108,6 +108,7 @@ TRACE_ITER = 28
 PERF_EVENT = 41
 TRACE_KPROBE_MULTI = 42
 TRACE_UPROBE_MULTI = 48
+TRACE_UPROBE_SESSION = 57
 
 # flags of kprobe_multi and uprobe_multi links
 F_MULTI_RETURN = 1 << 0

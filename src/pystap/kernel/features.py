@@ -23,6 +23,7 @@ sleepable_uprobe       ... with a program that may wait for memory to come in
 kprobe_multi           links to many functions (loads on some kernels that cannot attach it)
 uprobe_multi           links to many places of a file
 uprobe_multi_pid       ... in all threads of one process
+uprobe_session         ... to entries and returns, with a word for each call
 netfilter              packet programs, with a tracing program at their entry
 kfunc:NAME             the kernel function NAME in BTF
 ====================== =============================================================
@@ -57,6 +58,8 @@ _TEST_FUNCTION = "bpf_fentry_test1"
 #: on every kernel, and rare
 _TRACEPOINT = "sched_process_exit"
 _KFUNC = "kfunc:"
+#: functions of the kernel that programs at entries and returns call
+SESSION_FUNCTIONS = ("bpf_session_is_return", "bpf_session_cookie")
 
 
 class Features:
@@ -384,6 +387,18 @@ def _uprobe_multi(_: Features) -> bool:
         return True
 
 
+def _uprobe_session(features: Features) -> bool:
+    """The functions that tell which of both it is, and where the word is, take no arguments."""
+    wanted = [features.type_id(name, KIND_FUNC) for name in SESSION_FUNCTIONS]
+    path, offset = _own_entry()
+    code = b"".join(_insn(0x85, src=2, imm=number or 0) for number in wanted)
+    with (
+        _load(bpf.PROG_TYPE_KPROBE, code + _RETURN_0, bpf.TRACE_UPROBE_SESSION) as program,
+        links.attach_uprobe_multi(program.fd, path, [offset], pid=os.getpid(), session=True),
+    ):
+        return None not in wanted
+
+
 def _uprobe_multi_pid(_: Features) -> bool:
     """Kernels that looked at one thread only took a process id below 0 for one that is gone."""
     path, offset = _own_entry()
@@ -436,4 +451,5 @@ _PROBES: dict[str, Callable[[Features], bool]] = {
     "uprobe_multi": _uprobe_multi,
     "netfilter": _netfilter,
     "uprobe_multi_pid": _uprobe_multi_pid,
+    "uprobe_session": _uprobe_session,
 }

@@ -17,6 +17,7 @@ from pystap.kernel.bpf import (
     TRACE_ITER,
     TRACE_KPROBE_MULTI,
     TRACE_UPROBE_MULTI,
+    TRACE_UPROBE_SESSION,
     Handle,
     bpf,
     object_info,
@@ -114,8 +115,11 @@ def attach_uprobe_multi(
     semaphores: Sequence[int] = (),
     pid: int = 0,
     on_return: bool = False,
+    session: bool = False,
 ) -> Link:
     """Attach to many places of one file, given as file offsets.
+
+    A ``session`` is a program for the entry and the return of functions.
 
     ``semaphores`` (file offsets of USDT reference counters, 0 for none) and ``cookies`` are
     empty or as long as ``offsets``.  ``pid`` 0 means every process.
@@ -127,7 +131,7 @@ def attach_uprobe_multi(
     labels = _u64_array(_checked(cookies, count))
     attr = pack(
         "IIIIQQQQIIi4x",
-        *(program_fd, 0, TRACE_UPROBE_MULTI, 0),
+        *(program_fd, 0, TRACE_UPROBE_SESSION if session else TRACE_UPROBE_MULTI, 0),
         *(address_of(text), address_of(places), address_of(counters), address_of(labels)),
         *(count, F_MULTI_RETURN if on_return else 0, pid),
     )

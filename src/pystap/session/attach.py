@@ -208,7 +208,7 @@ def _attach_perf(where: Attach, _spec: ProgramSpec, program: Program, attached: 
         attached.add(attach_perf_event(program.fd, event.fd), event)
 
 
-_UPROBES = ("uprobe", "uretprobe", "uprobe_multi", "uretprobe_multi")
+_UPROBES = ("uprobe", "uretprobe", "uprobe_multi", "uretprobe_multi", "uprobe_session")
 
 
 def _attach_netfilter(

@@ -34,6 +34,9 @@ def attach_uprobes(
     ``on_failure`` is told the probes whose place the kernel refuses; :class:`AttachError` is
     raised for what concerns more than a place.
     """
+    if spec.attach == "uprobe_session":
+        _attach_sessions(artifact, spec, program, attached, on_failure)
+        return
     if not spec.attach.endswith("_multi"):
         for index in spec.probes:
             _attach_one(artifact, index, program, attached, on_failure)
@@ -44,6 +47,23 @@ def attach_uprobes(
         files.setdefault((where.path, where.pid), []).append(index)
     for probes in files.values():
         _attach_multi(artifact, probes, program, attached, on_failure)
+
+
+def _attach_sessions(
+    artifact: Artifact,
+    spec: ProgramSpec,
+    program: Program,
+    attached: Attached,
+    on_failure: Failure,
+) -> None:
+    """Attach at entries and returns; the cookie tells both probes, the entry's above."""
+    files: dict[tuple[str, int], list[int]] = {}
+    entries = dict(zip(spec.probes[1::2], spec.probes[::2]))
+    for index in entries:
+        where = _where(artifact, index)
+        files.setdefault((where.path, where.pid), []).append(index)
+    for probes in files.values():
+        _attach_multi(artifact, probes, program, attached, on_failure, entries)
 
 
 def _where(artifact: Artifact, index: int) -> Uprobe:
@@ -77,9 +97,13 @@ def _attach_multi(
     program: Program,
     attached: Attached,
     on_failure: Failure,
+    entries: dict[int, int] | None = None,
 ) -> None:
     """One link for a file; when the kernel refuses it, halves, until it is clear because of which
-    place."""
+    place.
+
+    With ``entries``, the probes at the entry by those at the return, it is one for both.
+    """
     places = [_where(artifact, index) for index in probes]
     counters = [place.semaphore for place in places]
     try:
@@ -87,10 +111,11 @@ def _attach_multi(
             program.fd,
             places[0].path,
             [place.offset for place in places],
-            cookies=probes,
+            cookies=[probe | entries[probe] << 32 if entries else probe for probe in probes],
             semaphores=counters if any(counters) else (),
             pid=places[0].pid,
-            on_return=places[0].is_return,
+            on_return=places[0].is_return and entries is None,
+            session=entries is not None,
         )
         attached.add(link)
     except OSError as error:
@@ -98,8 +123,8 @@ def _attach_multi(
             _refused(probes[0], error, on_failure)
             return
         middle = len(probes) // 2
-        _attach_multi(artifact, probes[:middle], program, attached, on_failure)
-        _attach_multi(artifact, probes[middle:], program, attached, on_failure)
+        _attach_multi(artifact, probes[:middle], program, attached, on_failure, entries)
+        _attach_multi(artifact, probes[middle:], program, attached, on_failure, entries)
 
 
 def _refused(index: int, error: OSError, on_failure: Failure) -> None:

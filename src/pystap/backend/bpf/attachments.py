@@ -64,6 +64,7 @@ def emit_programs(unit: Unit) -> list[Entry]:
     """
     entries: list[Entry] = []
     uprobes: dict[tuple[int, int, bool, int, bool, str], list[int]] = {}
+    paired = {index for pair in unit.paired for index in pair}
     for index, probe in enumerate(unit.module.probes):
         match probe.attach:
             case SessionEvent("never"):
@@ -93,6 +94,8 @@ def emit_programs(unit: Unit) -> list[Entry]:
                 )
             case Tracepoint():
                 entries.append(_tracepoint(unit, index, probe))
+            case Uprobe() if index in paired:
+                pass  # likewise
             case Uprobe(is_return=is_return, pid=pid, target_only=target, program=program):
                 key = (probe.handler, probe.condition, is_return, pid, target, program)
                 uprobes.setdefault(key, []).append(index)
@@ -181,7 +184,7 @@ def _perf(unit: Unit, index: int, probe: Probe, attach: str) -> Entry:
         function = f"probe.{index}"
         with unit.m.function(function, "i64", [("ptr", "event")]) as b:
             check_running(unit, b)
-            _check_process(unit, b, path, target_only=of_target(where))
+            check_process(unit, b, path, target_only=of_target(where))
             number = b.helper(PROBE_INDEX_CALL, "i64")
             emit_handler(unit, b, "perf", b.args[0], probe, number, level_of(where))
             b.ret(0)
@@ -211,11 +214,15 @@ def _hook(unit: Unit, index: int, probe: Probe) -> Entry:
 
 
 def _uprobes(unit: Unit, groups: list[list[int]]) -> list[Entry]:
-    if not groups:
+    if not groups and not unit.paired:
         return []
     from pystap.backend.bpf.user_places import tell_mechanisms
 
     entries = [_uprobe(unit, indexes) for indexes in groups]
+    if unit.paired:
+        from pystap.backend.bpf.uprobe_programs import session_entries
+
+        entries += session_entries(unit)
     tell_mechanisms(unit, entries)
     return entries
 
@@ -230,14 +237,14 @@ def _uprobe(unit: Unit, indexes: list[int]) -> Entry:
     with unit.m.function(name, "i64", [("ptr", "event")]) as b:
         check_running(unit, b)
         where = probe.attach
-        _check_process(unit, b, where.program, where.pid, where.target_only)
+        check_process(unit, b, where.program, where.pid, where.target_only)
         number = b.helper(helpers.GET_ATTACH_COOKIE, "i64", b.args[0], pure=True)
         emit_handler(unit, b, kind, b.args[0], probe, number, level_of(probe.attach))
         b.ret(0)
     return uprobe_entry(unit, name, indexes)
 
 
-def _check_process(
+def check_process(
     unit: Unit, b: FunctionBuilder, program: str, pid: int = 0, target_only: bool = False
 ) -> None:
     """Emit the end of the program unless the probe is about the current process.

@@ -15,13 +15,16 @@ from pystap.backend.bpf.unit import Unit
 from pystap.backend.llvm import guarded
 from pystap.backend.llvm.object import RODATA, BpfObject, LinkedProgram
 from pystap.kernel.btfwriter import LINKAGE_GLOBAL, LINKAGE_STATIC, BtfWriter, pack_func_info
+from pystap.probes.attach import Uprobe
 from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.facts import KernelFacts
+    from pystap.backend.bpf.uprobe_sessions import Pair
     from pystap.ir.module import Module
 
-_MOV_R0 = struct.Struct("<BBhi")
+_INSN = struct.Struct("<BBhi")
+_KERNEL_CALL = 2 << 4  # source register of a call of the kernel's own functions
 
 
 def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
@@ -30,20 +33,33 @@ def compile_module(module: Module, kernel: KernelFacts) -> Artifact:
     Raises :class:`~pystap.backend.bpf.facts.CompileError` when the kernel lacks what it needs,
     and :class:`~pystap.diag.diagnostic.DiagnosticError` when the script is too large for BPF.
     """
-    artifact, misfit = _attempt(module, kernel, deep=False)
+    paired = _pairs(module, kernel)
+    artifact, misfit = _attempt(module, kernel, paired, deep=False)
     if misfit is not None:
         from pystap.backend.bpf import oversize
 
         oversize.deepen(module)
-        artifact, misfit = _attempt(module, kernel, deep=True)
+        artifact, misfit = _attempt(module, kernel, paired, deep=True)
         if misfit is not None:
             raise oversize.refusal(artifact, misfit)
     return artifact
 
 
-def _attempt(module: Module, kernel: KernelFacts, *, deep: bool) -> tuple[Artifact, Misfit | None]:
+def _pairs(module: Module, kernel: KernelFacts) -> list[Pair]:
+    """Probes at the entry and the return of functions that one program serves."""
+    if not any(isinstance(p.attach, Uprobe) and p.attach.is_return for p in module.probes):
+        return []
+    from pystap.backend.bpf.uprobe_sessions import pair_probes
+
+    return pair_probes(module, kernel)
+
+
+def _attempt(
+    module: Module, kernel: KernelFacts, paired: list[Pair], *, deep: bool
+) -> tuple[Artifact, Misfit | None]:
     """Compile; the artifact, and which of its programs needs more stack than there is."""
     unit = Unit(module, kernel, Analysis(module, deep=deep))
+    unit.paired = paired
     unit.context_map()
     unit.output_map()  # a session always has one, whatever handlers print
     if module.limits.timing:
@@ -94,6 +110,7 @@ def _programs(
 ) -> tuple[list[ProgramSpec], Misfit | None]:
     btf, types = _btf(unit, obj)
     rodata = unit.rodata_map(obj.rodata)
+    kernel_functions = {n: unit.facts.function(name) for n, name in unit.kernel_calls.items()}
     linked = {name: separate_calls(obj.link(name)) for name in {e.function for e in entries}}
     extents = {name: extent(code) for name, code in linked.items()}
     programs = []
@@ -107,7 +124,7 @@ def _programs(
                 entry.function.replace(".", "_"),
                 entry.type,
                 entry.expected_attach,
-                _with_probe(code, entry.probe),
+                _with_numbers(code, entry.probe, kernel_functions),
                 tuple((at, rodata if n == RODATA else n) for at, n in code.fixups),
                 btf,
                 pack_func_info((at, types[name]) for at, name in code.functions),
@@ -122,11 +139,16 @@ def _programs(
     return programs, misfit
 
 
-def _with_probe(code: LinkedProgram, probe: int) -> bytes:
-    """The instructions with the index of the probe where the code asks for it."""
+def _with_numbers(code: LinkedProgram, probe: int, kernel_functions: dict[int, int]) -> bytes:
+    """The instructions with the index of the probe where the code asks for it, and with the
+    numbers that functions of the kernel have."""
     insns = bytearray(code.insns)
-    for at, _ in code.magic_calls:
-        insns[at * 8 : at * 8 + 8] = _MOV_R0.pack(0xB7, 0, 0, probe)
+    for at, wanted in code.magic_calls:
+        if wanted in kernel_functions:
+            patched = _INSN.pack(0x85, _KERNEL_CALL, 0, kernel_functions[wanted])
+        else:
+            patched = _INSN.pack(0xB7, 0, 0, probe)
+        insns[at * 8 : at * 8 + 8] = patched
     return bytes(insns)
 
 

@@ -144,6 +144,10 @@ class Event:
                 return self.register(X86_CS) & 3
             case "funcarg":
                 return self._function_argument(index)
+            case "saved":
+                from pystap.backend.bpf.uprobe_programs import remembered
+
+                return remembered(b)
         return b.const("i64", 0)
 
     def _instruction_pointer(self) -> Value:

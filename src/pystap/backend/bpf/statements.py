@@ -35,6 +35,15 @@ def _set_local(s: Scope, e: ops.SetLocal) -> None:
         s.b.store(value, s.local(e.var))
 
 
+@emit.emits_statement(ops.SetContext)
+def _set_context(s: Scope, e: ops.SetContext) -> None:
+    """What a call remembers; other values of events cannot be changed by BPF."""
+    from pystap.backend.bpf.uprobe_programs import remember
+
+    assert e.kind == "saved"
+    remember(s.b, emit.long(s, e.value))
+
+
 @emit.emits_statement(ops.If)
 def _if(s: Scope, e: ops.If) -> None:
     cond = condition(s, e.cond)

@@ -12,7 +12,7 @@ from pystap.typing import Final
 _TOLD_APART: Final = frozenset(
     f"{kind}{many}" for kind in ("uprobe", "uretprobe", "kprobe", "kretprobe")
     for many in ("", "_multi")
-)  # fmt: skip
+) | {"uprobe_session"}  # fmt: skip
 _INFO: Final = 8  # bytes that tell a function's offset and type
 _OFFSET: Final = 4
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pystap.backend.bpf.maps import ArrayLayout
     from pystap.backend.bpf.recursion import Machine
     from pystap.backend.bpf.stats import StatLayout
+    from pystap.backend.bpf.uprobe_sessions import Pair
     from pystap.backend.bpf.wrapping import Ring
     from pystap.ir import module as ir
     from pystap.ir.types import Global
@@ -80,6 +81,8 @@ class Unit:
         self.machines: list[Machine] = []
         self.stack_slots: dict[tuple[str, str], Value] = {}  # see Scope
         self.user_parts: set[str] = set()  # see Artifact
+        self.paired: list[Pair] = []  # probes at entries and returns that share a program
+        self.kernel_calls: dict[int, str] = {}  # kernel functions by the number of their calls
         self.late: list[Callable[[], None]] = []  # what is emitted when all else is
         self.globals = GlobalLayout(module.globals, module.limits.maxstringlen)
         self.add_map(CONTROL, "control", helpers.MAP_ARRAY, 4, CONTROL_WORDS * 8, 1, mmap=True)
