@@ -29,6 +29,7 @@ from pystap.debuginfo.btfindex import (
     load_index,
     save_index,
 )
+from pystap.debuginfo.sizes import type_size
 from pystap.kernel.btfwriter import (
     KIND_ARRAY,
     KIND_CONST,
@@ -72,7 +73,6 @@ __all__ = [
     "Tracepoint",
 ]
 
-POINTER_SIZE = struct.calcsize("P")
 #: how the kernel marks tracepoint parameters that may be NULL
 _NULLABLE = "__nullable"
 #: functions that carry the parameter names of a tracepoint, best first
@@ -292,21 +292,7 @@ class Btf:
 
     def sizeof(self, type_id: int) -> int:
         """Size in bytes; :class:`BtfError` for what has none (void, functions, declarations)."""
-        factor = 1
-        for _ in range(_DEEPEST):
-            view = self.type(self.resolve(type_id))
-            if isinstance(view, (t.Int, t.Struct, t.Enum, t.Float, t.Datasec)):
-                return factor * view.size
-            if isinstance(view, t.Ptr):
-                return factor * POINTER_SIZE
-            if isinstance(view, t.Array):
-                factor *= view.length
-                type_id = view.element
-            elif isinstance(view, t.Var):
-                type_id = view.type
-            else:
-                raise BtfError(f"type '{self.c_name(type_id)}' has no size")
-        raise BtfError(f"type {type_id} refers to itself")
+        return type_size(self, type_id)
 
     def c_name(self, type_id: int, declarator: str = "") -> str:
         """The C spelling of a type, e.g. ``struct task_struct *`` or ``char const *``.

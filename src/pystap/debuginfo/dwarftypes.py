@@ -21,6 +21,7 @@ from pystap.debuginfo.btf import (
     KIND_UNION,
     BtfError,
 )
+from pystap.debuginfo.sizes import POINTER_SIZE, type_size
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from pystap.debuginfo.dwarfindex import Names
     from pystap.debuginfo.types import Types
 
-_POINTER_SIZE: Final = 8
 _DEEPEST: Final = 64
 _SIGNED, _CHARACTER, _BOOLEAN = 1, 2, 4
 _ENCODINGS: Final = {
@@ -180,18 +180,7 @@ class DwarfTypes:
 
     def sizeof(self, type_id: int) -> int:
         """Size in bytes; :class:`BtfError` for what has none."""
-        factor = 1
-        for _ in range(_DEEPEST):
-            view = self.type(self.resolve(type_id))
-            if isinstance(view, (t.Int, t.Struct, t.Enum, t.Float)):
-                return factor * view.size
-            if isinstance(view, t.Ptr):
-                return factor * _POINTER_SIZE
-            if not isinstance(view, t.Array):
-                raise BtfError(f"type '{self.c_name(type_id)}' has no size")
-            factor *= view.length
-            type_id = view.element
-        raise BtfError(f"type {type_id} refers to itself")
+        return type_size(self, type_id)
 
     def c_name(self, type_id: int, declarator: str = "") -> str:
         """The C spelling of a type, e.g. ``struct node *``."""
@@ -282,7 +271,7 @@ class DwarfTypes:
         return t.FuncProto(self.id_of(die.type()), params, variadic)
 
     def _member_pointer(self, die: Die) -> t.BtfType:
-        size = die.unsigned(c.AT_BYTE_SIZE) or _POINTER_SIZE
+        size = die.unsigned(c.AT_BYTE_SIZE) or POINTER_SIZE
         return t.Int("member pointer", size, 0, 8 * size)
 
 

@@ -22,19 +22,25 @@ def loop(w: Writer, stmt: ops.Loop) -> None:
         cond = long_of(w, stmt.cond)
         w.line(f"if (!{cond}) {w.goto(done)}")
         w.statement_ends()
-        w.places.append(Place("loop", break_to=done, continue_to=again))
-        with w.block(""):
-            statements(w, stmt.body)
-        w.places.pop()
-        w.put_label(again)
+        _round(w, stmt.body, done, again)
         statements(w, stmt.step)
     w.put_label(done)
+
+
+def _round(w: Writer, body: list[ops.Stmt], done: str, again: str) -> None:
+    """What a loop does each time; labels for ``break`` and, put behind it, ``continue``."""
+    from pystap.backend.kmod.statements import statements
+
+    w.places.append(Place("loop", break_to=done, continue_to=again))
+    with w.block(""):
+        statements(w, body)
+    w.places.pop()
+    w.put_label(again)
 
 
 def foreach(w: Writer, stmt: ops.Foreach) -> None:
     """``foreach`` over an array."""
     from pystap.backend.kmod.expressions import long_of
-    from pystap.backend.kmod.statements import statements
 
     var = stmt.var
     done, again = w.label("done"), w.label("again")
@@ -55,11 +61,7 @@ def foreach(w: Writer, stmt: ops.Foreach) -> None:
     with w.block(f"for ({index} = 0; {index} < {count}; {index}++)"):
         node = w.temp(f"{order}[{index}].node", "struct stap_map_node *")
         _set_variables(w, stmt, node)
-        w.places.append(Place("loop", break_to=done, continue_to=again))
-        with w.block(""):
-            statements(w, stmt.body)
-        w.places.pop()
-        w.put_label(again)
+        _round(w, stmt.body, done, again)
     w.put_label(done)
     w.places.pop()
     w.line(give_back)
@@ -100,7 +102,6 @@ def _ordering(w: Writer, stmt: ops.Foreach) -> str:
 def foreach_bucket(w: Writer, stmt: ops.ForeachHist) -> None:
     """``foreach`` over the buckets of a histogram."""
     from pystap.backend.kmod.expressions import long_of
-    from pystap.backend.kmod.statements import statements
 
     done, again = w.label("done"), w.label("again")
     limit = None if stmt.limit is None else w.temp(long_of(w, stmt.limit))
@@ -111,9 +112,5 @@ def foreach_bucket(w: Writer, stmt: ops.ForeachHist) -> None:
     with w.block(f"for ({index} = 0; {test}; {index}++)"):
         at = f"{buckets} - 1 - {index}" if stmt.order < 0 else index
         w.line(f"{w.variable(stmt.bucket)} = {at};")
-        w.places.append(Place("loop", break_to=done, continue_to=again))
-        with w.block(""):
-            statements(w, stmt.body)
-        w.places.pop()
-        w.put_label(again)
+        _round(w, stmt.body, done, again)
     w.put_label(done)
