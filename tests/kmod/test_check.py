@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-import inprocess
+from pystap.backend.kmod.check import check_module
+from pystap.diag.diagnostic import DiagnosticError
+from pystap.ir.module import Module
+from pystap.ir.probe import Probe
+from pystap.probes.attach import LsmHook
 
 
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        (
-            'probe perf.sw.page_faults.counter("f") {} probe syscall.read { println(@perf("f")) }',
-            'the kernel runtime cannot attach probe perf.sw.page_faults.counter("f")',
-        ),
-    ],
-)
-def test_what_is_missing(script: str, said: str) -> None:
-    done = inprocess.Run("--runtime=kernel", "-p3", "-e", script).end(60)
-    assert said in done.err
-    assert "use the bpf runtime: --runtime=bpf" in done.err
-    assert (done.out, done.status) == ("", 1)
+def test_security_hooks_are_refused() -> None:
+    point = 'kernel.lsm("file_open")'
+    probe = Probe(point, point, 0, LsmHook("file_open"), "<input>:1:1")
+    with pytest.raises(DiagnosticError) as caught:
+        check_module(Module(probes=[probe]))
+    said = caught.value.diagnostic
+    assert said.message == f"the kernel runtime cannot attach probe {point}"
+    assert said.hint == "use the bpf runtime: --runtime=bpf"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pystap.backend.kmod.attach_files import proc_files
 from pystap.backend.kmod.attach_kernel import (
+    counters,
     follower,
     functions,
     hooks,
@@ -28,7 +29,6 @@ from pystap.probes.attach import (
     Tracepoint,
     Uprobe,
     Watchpoint,
-    counter_of,
 )
 from pystap.typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -63,7 +63,7 @@ class _Table(NamedTuple):
 
 def unserved(attach: Attach) -> bool:
     """Whether this runtime has no way to attach a probe."""
-    return not isinstance(attach, _SERVED) or bool(counter_of(attach))
+    return not isinstance(attach, _SERVED)
 
 
 def attachments(module: Module, prefix: str) -> list[str]:
@@ -73,6 +73,7 @@ def attachments(module: Module, prefix: str) -> list[str]:
     process_lines = processes(module, files)
     tables = [
         _table("timer", timers(module), "stap_timers"),
+        _table("counter", counters(module), "stap_counters"),
         _table("perf", perf_events(module, files), "stap_perf"),
         _table("entry", functions(module, False), "stap_functions", "false"),
         _table("exit", functions(module, True), "stap_functions", "true"),

@@ -41,13 +41,35 @@ def perf_events(module: Module, files: Files) -> list[str]:
                     f"\t{{ .probe = {index}, .type = PERF_TYPE_SOFTWARE, "
                     f".config = PERF_COUNT_SW_CPU_CLOCK, .period = {period} }},"
                 )
-            case PerfEvent() as event:
+            case PerfEvent(counter="") as event:
                 rows.append(
                     f"\t{{ .probe = {index}, .type = {event.type}, "
                     f".config = {event.config:#x}ull, .period = {event.period}ull, "
                     f".frequency = {event.hz}{_chosen(event, files)} }},"
                 )
     return rows
+
+
+def counter_probes(module: Module) -> list[tuple[int, PerfEvent]]:
+    """Probes that are counters, with their indexes; @perf tells them by their number here."""
+    return [
+        (index, probe.attach)
+        for index, probe in enumerate(module.probes)
+        if isinstance(probe.attach, PerfEvent) and probe.attach.counter
+    ]
+
+
+def counter_index(module: Module, name: str) -> int:
+    """The number of the counter of a name."""
+    return [event.counter for _, event in counter_probes(module)].index(name)
+
+
+def counters(module: Module) -> list[str]:
+    """Rows for counters."""
+    return [
+        f"\t{{ .probe = {index}, .type = {event.type}, .config = {event.config:#x}ull }},"
+        for index, event in counter_probes(module)
+    ]
 
 
 def _chosen(event: PerfEvent, files: Files) -> str:

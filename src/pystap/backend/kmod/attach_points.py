@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pystap.backend.kmod.attach_kernel import counter_probes
 from pystap.backend.kmod.writer import quoted
 from pystap.probes.attach import SyscallEvent, Tracepoint
 from pystap.typing import TYPE_CHECKING, Final
@@ -16,6 +17,9 @@ _LAST: Final = 0xFFFF  # behind a list of probes
 def points(module: Module, files: Files) -> tuple[list[str], list[str]]:
     """Lines for file scope, and the rows of tracepoints."""
     lines, rows = _tracepoints(module)
+    counters = counter_probes(module)
+    if counters:
+        rows.append(_row(counters[0][0], "sched_switch", "stap_counters_switch"))
     for edge in ("enter", "exit"):
         calls = {i: p.attach for i, p in enumerate(module.probes)
                  if isinstance(p.attach, SyscallEvent) and p.attach.edge == edge}  # fmt: skip
@@ -25,27 +29,29 @@ def points(module: Module, files: Files) -> tuple[list[str], list[str]]:
     return lines, rows
 
 
-def _row(probe: int, name: str, function: str) -> str:
-    return f"\t{{ .probe = {probe}, .name = {quoted(name)}, .function = {function} }},"
+def _row(probe: int, name: str, function: str, module: str = "") -> str:
+    place = f", .module = {quoted(module)}" if module else ""
+    return f"\t{{ .probe = {probe}, .name = {quoted(name)}, .function = {function}{place} }},"
 
 
 def _tracepoints(module: Module) -> tuple[list[str], list[str]]:
-    by_point: dict[tuple[str, int], list[int]] = {}
+    by_point: dict[tuple[str, str, int], list[int]] = {}
     for index, probe in enumerate(module.probes):
         if isinstance(probe.attach, Tracepoint):
-            key = (probe.attach.name, probe.attach.arguments)
+            key = (probe.attach.module, probe.attach.name, probe.attach.arguments)
             by_point.setdefault(key, []).append(index)
     lines, rows = [], []
-    for (name, count), indexes in by_point.items():
+    for (module_name, name, count), indexes in by_point.items():
+        function = f"stap_point_{module_name}_{name}" if module_name else f"stap_point_{name}"
         params = "".join(f", u64 a{i}" for i in range(count))
         values = ", ".join(f"a{i}" for i in range(count)) or "0"
         lines += [
-            f"static void stap_point_{name}(void *data{params})", "{",
+            f"static void {function}(void *data{params})", "{",
             f"\tu64 args[] = {{ {values} }};",
             "\tstruct stap_event event = { .args = args, .has_stack = true };", "",
             *[f"\tstap_probe_hit({index}, &event);" for index in indexes], "}", "",
         ]  # fmt: skip
-        rows.append(_row(indexes[0], name, f"stap_point_{name}"))
+        rows.append(_row(indexes[0], name, function, module_name))
     return lines, rows
 
 

@@ -8,12 +8,6 @@ from pystap.diag.diagnostic import Diagnostic, DiagnosticError
 from pystap.ir import ops
 from pystap.ir.module import Module
 from pystap.ir.walk import owners, walk_body
-from pystap.typing import Final
-
-# What scripts know intrinsics by that this runtime does not have.
-_KNOWN_AS: Final = {
-    "perf_counter": "counters of perf events",
-}  # fmt: skip
 
 
 def check_module(module: Module) -> None:
@@ -24,8 +18,7 @@ def check_module(module: Module) -> None:
     for owner in owners(module):
         for node in walk_body(owner.body):
             if isinstance(node, ops.Intrinsic) and not is_known(node.name):
-                what = _KNOWN_AS.get(node.name, f"function '{node.name}'")
-                raise _error(f"the kernel runtime has no {what}")
+                raise _error(f"the kernel runtime has no function '{node.name}'")
 
 
 def _error(message: str) -> DiagnosticError:

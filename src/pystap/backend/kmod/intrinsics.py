@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pystap.backend.kmod import tables
+from pystap.backend.kmod.attach_kernel import counter_index
 from pystap.backend.kmod.writer import number
 from pystap.ir import ops
 from pystap.ir.intrinsics import INTRINSICS
@@ -66,6 +67,7 @@ _LONGS: Final = {
     "user_place": "stap_user_place(c, {0}, {1})",
     "user_number": "(s64)(uintptr_t)c->user_place.{word}",
     "user_inlined": "stap_user_inlined(c)",
+    "perf_counter": "stap_counter_value({index})",
     "user_write": "stap_memory_store(c, {0}, {1}, {2}, true, {pos})",
 }
 _TEXTS: Final = {
@@ -121,7 +123,8 @@ def long_of(w: Writer, expr: ops.Intrinsic) -> str:
     args = values_of(w, expr.args)
     if expr.name in _TABLES:
         return w.temp(tables.number_call(w.unit, expr, args))
-    call = _LONGS[expr.name].format(*args, pos=expr.pos, word=_word(expr))
+    index = counter_index(w.unit.module, _word(expr)) if expr.name == "perf_counter" else 0
+    call = _LONGS[expr.name].format(*args, pos=expr.pos, word=_word(expr), index=index)
     if info.result is Ty.VOID:
         w.line(f"{call};")
         result = "0"

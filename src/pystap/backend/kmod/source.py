@@ -6,6 +6,7 @@ import re
 
 from pystap.backend.kmod import calls, embedded, patterns, report, syscalls, user_objects
 from pystap.backend.kmod.attach import attachments
+from pystap.backend.kmod.attach_kernel import counter_probes
 from pystap.backend.kmod.expressions import long_of
 from pystap.backend.kmod.parameters import parameters
 from pystap.backend.kmod.statements import held, statements
@@ -51,6 +52,8 @@ def print_scripts(modules: Sequence[Module], surroundings: str = "module.h") -> 
     headers += ["kernel_registers.h"] if surroundings == "module.h" else []
     if surroundings == "module.h" and any(user_objects.wants_objects(m) for m in modules):
         headers.append(user_objects.HEADER)
+    if surroundings == "module.h" and any(counter_probes(module) for module in modules):
+        headers.append("kernel_counters.h")
     headers += ["embedded.h"] if any(unit.module.has_c for unit in units) else []
     lines = [
         *_defines(units), *[f'#include "{header}"' for header in headers], *bodies, "",
@@ -102,6 +105,7 @@ def _defines(units: Sequence[Unit]) -> list[str]:
         "HIST_WIDTH": limits.hist_width,
         "HIST_ELISION": f"({limits.hist_elision})",
         "MAX_GROUPS": max([r.groups for r in regexes], default=1),
+        "STAP_COUNTERS": max(len(counter_probes(unit.module)) for unit in units),
         "MAX_REGISTERS": max(patterns.most_registers(unit.module) for unit in units),
     }
     return [

@@ -170,6 +170,7 @@ static void stap_perf_stop(struct stap_perf_probe *probes_, int count)
 struct stap_tracepoint_probe {
 	int probe; /* the first of those that it serves, for messages */
 	const char *name;
+	const char *module; /* of the kernel, that it is in; NULL: none */
 	void *function;
 	struct tracepoint *found;
 	bool started;
@@ -186,19 +187,91 @@ static void stap_tracepoint_seen(struct tracepoint *tp, void *data)
 	int i;
 
 	for (i = 0; i < search->count; i++)
-		if (!strcmp(search->probes[i].name, tp->name))
+		if (!search->probes[i].module && !strcmp(search->probes[i].name, tp->name))
 			search->probes[i].found = tp;
+}
+
+/* Tracepoints of a module that comes are probed then, as are those of one that is there when this
+ * is registered; those of one that goes no longer. */
+static struct stap_tracepoint_search stap_module_tracepoints;
+
+static void stap_tracepoint_come(struct stap_tracepoint_probe *tp, struct module *module)
+{
+	unsigned int i;
+	int error;
+
+	for (i = 0; i < module->num_tracepoints; i++) {
+		struct tracepoint *one = tracepoint_ptr_deref(&module->tracepoints_ptrs[i]);
+
+		if (strcmp(tp->name, one->name))
+			continue;
+		tp->found = one;
+		error = tracepoint_probe_register(one, tp->function, NULL);
+		tp->started = !error;
+		if (error)
+			stap_probe_left_out(tp->probe, error);
+		return;
+	}
+}
+
+static int stap_tracepoints_change(struct notifier_block *self, unsigned long state, void *data)
+{
+	struct stap_tracepoint_search *all = &stap_module_tracepoints;
+	struct module *module = ((struct tp_module *)data)->mod;
+	bool gone = false;
+	int i;
+
+	for (i = 0; i < all->count; i++) {
+		struct stap_tracepoint_probe *tp = &all->probes[i];
+
+		if (!tp->module || strcmp(tp->module, module->name))
+			continue;
+		if (state == MODULE_STATE_COMING && !tp->started)
+			stap_tracepoint_come(tp, module);
+		if (state == MODULE_STATE_GOING && tp->started) {
+			tracepoint_probe_unregister(tp->found, tp->function, NULL);
+			tp->started = false;
+			gone = true;
+		}
+	}
+	if (gone)
+		tracepoint_synchronize_unregister();
+	return 0;
+}
+
+static struct notifier_block stap_tracepoints_of_modules = {
+	.notifier_call = stap_tracepoints_change,
+};
+
+/* One whose module is not there is left out, and said so, until that comes. */
+static int stap_tracepoints_follow(struct stap_tracepoint_probe *tps, int count)
+{
+	int i, error;
+
+	stap_module_tracepoints = (struct stap_tracepoint_search){ tps, count };
+	error = register_tracepoint_module_notifier(&stap_tracepoints_of_modules);
+	if (error) {
+		stap_module_tracepoints.count = 0;
+		return error;
+	}
+	for (i = 0; i < count; i++)
+		if (tps[i].module && !tps[i].found)
+			stap_probe_left_out(tps[i].probe, -ENOENT);
+	return 0;
 }
 
 static int stap_tracepoints_start(struct stap_tracepoint_probe *tps, int count)
 {
 	struct stap_tracepoint_search search = { tps, count };
+	bool modules = false;
 	int i, error;
 
-	if (!count)
-		return 0;
 	for_each_kernel_tracepoint(stap_tracepoint_seen, &search);
 	for (i = 0; i < count; i++) {
+		if (tps[i].module) {
+			modules = true;
+			continue;
+		}
 		if (!tps[i].found)
 			return stap_probe_failed(tps[i].probe, -ENOENT);
 		error = tracepoint_probe_register(tps[i].found, tps[i].function, NULL);
@@ -206,7 +279,7 @@ static int stap_tracepoints_start(struct stap_tracepoint_probe *tps, int count)
 			return stap_probe_failed(tps[i].probe, error);
 		tps[i].started = true;
 	}
-	return 0;
+	return modules ? stap_tracepoints_follow(tps, count) : 0;
 }
 
 static void stap_tracepoints_stop(struct stap_tracepoint_probe *tps, int count)
@@ -214,6 +287,10 @@ static void stap_tracepoints_stop(struct stap_tracepoint_probe *tps, int count)
 	bool any = false;
 	int i;
 
+	if (stap_module_tracepoints.count && stap_module_tracepoints.probes == tps) {
+		unregister_tracepoint_module_notifier(&stap_tracepoints_of_modules);
+		stap_module_tracepoints.count = 0;
+	}
 	for (i = 0; i < count; i++) {
 		if (!tps[i].started)
 			continue;
