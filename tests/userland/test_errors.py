@@ -50,7 +50,7 @@ CASES = [
     ('function("f")', "println($lisp)", r"unable to find local 'lisp' \(alternatives: \$list\)"),
     ('function("f")', "println($list->z)", r"unable to find member 'z' for struct pair"),
     ('function("f")', "println($d)", r"'\$d' not accessible at this address \(pc: 0x[0-9a-f]+\): "
-     "it is in a register for floating point or vectors"),
+     "it is in a register for floating point or vectors, which no handler can read"),
     ('statement("f@program.c:15")', "println($spare)", r"'\$spare' not accessible at this address"
      r" \(pc: 0x[0-9a-f]+\): "),
     ('function("f")', "println($n)", "unable to find local 'n'"),

@@ -352,7 +352,9 @@ def _register_of(op: Op) -> int | None:
 
 def _register(index: int, frame: Frame) -> ast.Expr:
     if index >= _REGISTERS:
-        raise NoLocation("it is in a register for floating point or vectors")
+        raise NoLocation(
+            "it is in a register for floating point or vectors, which no handler can read"
+        )
     return CoreContext(tok=frame.tok, type="long", kind="reg", index=index)
 
 
