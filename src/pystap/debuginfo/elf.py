@@ -13,7 +13,6 @@ import struct
 from pystap.kernel.cpu import build_id_note
 
 ET_REL, ET_EXEC, ET_DYN, ET_CORE = 1, 2, 3, 4
-KIND_NAMES = {ET_REL: "relocatable", ET_EXEC: "executable", ET_DYN: "shared", ET_CORE: "core"}
 
 #: e_machine values of the architectures pystap knows, by the name uname(2) gives
 MACHINES = {

@@ -72,10 +72,6 @@ class Privilege:
             return []
         return [c for c in (CAP_BPF, CAP_PERFMON) if not self.has(c)]
 
-    def missing_for_modules(self) -> list[int]:
-        """The capability that loading kernel modules still needs; empty if none."""
-        return [] if self.has(CAP_SYS_MODULE) else [CAP_SYS_MODULE]
-
 
 def read_privilege(root: str = "") -> Privilege:
     """The facts about this process, now; about the kernel, by the files below ``root``."""

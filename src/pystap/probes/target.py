@@ -63,23 +63,6 @@ class Place(NamedTuple):
         return CType(self.btf, self.type_id, self.space, self.pointers).text()
 
 
-def expand_components(
-    base: ast.Expr,
-    type_id: int,
-    components: Sequence[ast.Component],
-    btf: Types,
-    space: Space,
-    tok: Token,
-    address_of: bool = False,
-) -> ast.Expr:
-    """The value of ``base`` (of type ``type_id``) with components applied.
-
-    A trailing ``$`` or ``$$`` gives the pretty-printed text.  Raises ``DiagnosticError`` for
-    members that do not exist (with near names) and for values that cannot be followed.
-    """
-    return expand(Place(base, btf, type_id, space, False), components, tok, address_of)
-
-
 def expand_ctype(
     base: ast.Expr,
     ctype: CType,

@@ -25,9 +25,6 @@ from pystap.kernel.programs import Program, kernel_btf_object, load_btf, load_pr
 from pystap.kernel.ringbuf import RingBuffer
 from pystap.session.memory import check_memory
 
-_LD_IMM64_MAP_FD = 1  # BPF_PSEUDO_MAP_FD
-_LD_IMM64_MAP_VALUE = 2  # BPF_PSEUDO_MAP_VALUE
-
 
 class LoadError(Exception):
     """A map or program the kernel refused.

@@ -21,14 +21,12 @@ CONTROL_STP_PID: Final = 5  # pid of the session
 CONTROL_HZ: Final = 6
 CONTROL_CYCLES_PER_US: Final = 7  # scale for get_cycles where no counter can be read
 CONTROL_LOST: Final = 8  # records the ring buffer had no room for
-CONTROL_CUT: Final = 9  # output truncated within a handler
 CONTROL_HELD: Final = 11  # 1 when target() is the command of -c, which is held at first
 CONTROL_UNWATCHED: Final = 12  # processes and threads there was no room to watch
 CONTROL_UNKNOWN_OBJECTS: Final = 13  # files without a table that user stacks led through
 CONTROL_TZ_NAME: Final = 16  # name of the time zone: NUL-terminated text over CONTROL_NAME_WORDS
 CONTROL_MODULE_NAME: Final = 24  # module_name(), likewise
 CONTROL_NAME_WORDS: Final = 8
-CONTROL_ARMED: Final = 10  # bit per probe condition 0..63 (further words follow from 32 on)
 CONTROL_WORDS: Final = 512
 
 STATE_STARTING: Final = 0

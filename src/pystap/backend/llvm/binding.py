@@ -80,7 +80,6 @@ _PROTOTYPES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     **{f"module_Add{name}Pass": (None, (_PTR,)) for name in set(_BPF_PASSES)},
     "DisposeNewModulePassManger": (None, (_PTR,)),
     "RunNewModulePassManager": (None, (_PTR, _PTR, _PTR)),
-    "GetHostCPUName": (None, (_OUT,)),
 }
 # LLVM must not end the process because of a frame the kernel might refuse.  Blocks stay in the
 # order of the IR: placed otherwise, a loop can be closed by falling through to its head, which
@@ -178,14 +177,6 @@ def settle() -> None:
 def load() -> None:
     """Load LLVM now rather than at first use; raises :class:`LlvmError`."""
     _load()
-
-
-def host_cpu() -> str:
-    """LLVM's name of the processor this runs on, for example ``skylake``."""
-    lib = _load()
-    out = ctypes.c_void_p()
-    lib.GetHostCPUName(ctypes.byref(out))
-    return _take_string(lib, out)
 
 
 def compile_object(

@@ -477,10 +477,6 @@ class FunctionBuilder:
         text = ", ".join(f"{ty} {self.operand(arg, ty)}" for ty, arg in zip(params, args))
         return self._call(ret, "@" + name, text)
 
-    def call_ptr(self, function: Value, ret: str, *args: Operand) -> Value:
-        """Call through a pointer; ints are passed as ``i64``."""
-        return self._call(ret, function.text, ", ".join(map(self.typed, args)))
-
     def helper(self, number: int, ret: str, *args: Operand, pure: bool = False) -> Value:
         """Call a BPF helper (or magic number to be patched later); ints are passed as ``i64``.
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     Evaluate: TypeAlias = Callable[["Frame"], Any]
 
-NO_POSITION = -1
-
 
 class Phase(Enum):
     """Where a session stands."""
