@@ -87,11 +87,6 @@ class Names:
         """Types of a name, declarations among them."""
         return self._find("type", name)
 
-    def all_functions(self) -> Iterator[tuple[str, list[Die]]]:
-        """Every function by its name, in alphabetical order."""
-        for name in self.function_names():
-            yield name, self._find("function", name)
-
     def function_names(self) -> list[str]:
         """The names of all functions, sorted; declarations may be among them."""
         index = self._function_index(build=True)
