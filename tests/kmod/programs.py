@@ -35,9 +35,7 @@ class Program(Module):
 
     def run(self, made: Modules) -> Done:
         """Run the program as the target of its module."""
-        directory = made.directory(self)
-        answer = json.loads((directory / "answer").read_text())
-        return modules.staprun("-c", str(self.path(made)), str(directory / answer["name"]))
+        return modules.staprun("-c", str(self.path(made)), str(made.build(self)))
 
 
 def build(kernel: kernels.Kernel, words: list[str], work: Path) -> dict[str, object]:
