@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from datadriven import Case, load_cases
-from userland import test_programs, test_thread_local
+from userland import test_entry_values, test_programs, test_thread_local
+from userland.programs import build
 
 pytestmark = pytest.mark.lab
 
@@ -39,3 +40,12 @@ def test_prints_what_the_program_knows(case: Case, tmp_path: Path) -> None:
 
 def test_thread_local_variables(tmp_path: Path) -> None:
     test_thread_local.test_in_a_library(tmp_path, "")
+
+
+def test_values_of_entries(tmp_path: Path) -> None:
+    flags = "-g -O2 -pthread -DTHREADS=3 -DROUNDS=5 -DDEPTH=15"
+    program = build(test_entry_values.SOURCE, tmp_path, flags)
+    found = test_entry_values.values(program, "one", "deeper", "$n", "")
+    assert found == {f"{n} {3 * n}": 5 for n in range(16)}
+    test_entry_values.test_forks_inside_of_calls(program)
+    test_entry_values.test_errors_at_the_entry(program, "in_call")
