@@ -36,7 +36,7 @@ fuzz: setup
 # N random programs as kernel modules in the lab
 fuzz-kernel: lab-tools
 	FUZZ_PROGRAMS=$(N) $(if $(SEED),FUZZ_SEED=$(SEED)) \
-	$(PY) -m pytest -n 2 -m lab tests/kmod/test_fuzz.py
+	$(PY) -m pytest -n 2 -m lab --lab-seconds $$((1800 + $(N) * 10)) tests/kmod/test_fuzz.py
 
 # N damaged scripts through the front end; with COVERAGE=1 guided by what they reach
 fuzz-parser: setup
