@@ -49,11 +49,12 @@ def make_probe_env(options: Options, diags: Diagnostics) -> ProbeEnv:
     from pystap.probes.base import ProbeEnv
 
     btf = _btf_opener(index_directory(), options)
+    modules = options.runtime == "kernel"
     return ProbeEnv(
         btf=btf,
         diags=diags,
-        has_feature=_feature_reader(btf),
-        runtime="kernel" if options.runtime == "kernel" else "bpf",
+        has_feature=None if modules else _feature_reader(btf),  # of BPF, here
+        runtime="kernel" if modules else "bpf",
         guru=options.guru,
         target_command=options.cmd,
         target_pid=options.target_pid,

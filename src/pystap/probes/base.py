@@ -42,7 +42,8 @@ class ProbeEnv:
     functions: FunctionTable | None = None  # of the kernel; made when first asked for
     release: str = ""  # of the kernel translated for, or the directory it was built in (-r)
     kernel_files: KernelFiles | None = None  # its debug information; made when first asked for
-    has_feature: Callable[[str], bool] | None = None  # of pystap.kernel.features
+    # of pystap.kernel.features; None where what the running kernel has does not matter
+    has_feature: Callable[[str], bool] | None = None
     optional: int = 0  # how many of the points that led here may remain without match
 
     @property
