@@ -25,7 +25,7 @@ for number in range({_CALLS}):
 """
 
 
-def run(tmp_path: Path, program: str, *words: str) -> Done:
+def run(tmp_path: Path, program: str, *words: str | Path) -> Done:
     """A session whose target is a Python program."""
     path = tmp_path / "program.py"
     path.write_text(program)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from lab.test_kernel_functions import run
 
 pytestmark = pytest.mark.lab
 
-PROGRAM = (Path(__file__).parent / "data/nfs/loopback.py").read_text()
+DATA = Path(__file__).parent / "data/nfs"
+PROGRAM = (DATA / "loopback.py").read_text()
 FREE = "-DSTP_NO_OVERLOAD"  # everything is slow here
 
 
@@ -73,3 +75,36 @@ def test_server(tmp_path: Path) -> None:
         line.rpartition(": ")[2].partition(", ")[2] for line in lines if "20: 01000101" in line
     }
     assert ends == {"4096, 0", "904, 4096", "4096, 4096"}
+
+
+@pytest.mark.shared_out
+def test_functions(tmp_path: Path) -> None:
+    done = run(tmp_path, PROGRAM, FREE, DATA / "functions.stp")
+    lines = set(done.out.splitlines())
+    inodes = dict(re.findall(r"^used /run/nfs-(.) (\d+)$", done.out, re.M))
+    files = dict(re.findall(r"^file (.) is (20: 01000101.{32})$", done.out, re.M))
+    assert lines >= {
+        "nobody [] 0",
+        "has 3,0,0,0",
+        "calls 100003 3 6 2049 1",
+        "calls 100003 4 6 2049 1",
+        "leads to 127.0.0.1 6 2049",
+        "answered by 127.0.0.1 6, 1 is under way; 1",
+        "asked by 127.0.0.1 127.0.0.1, 6 3 0 0",
+        "number was the client's next: 1",
+        f"file is {files['3']} for 127.0.0.1",
+        "type, size and time of change are asked for: 26 1",
+        *(f"reads {v}: {inodes[v]} {inodes[v]}, 127.0.0.1 6; 1 1 1" for v in "34"),
+    }
+    assert len([line for line in lines if line.startswith(("has ", "leads ", "answered "))]) == 3
+    # RFC 1813: numbers of the procedures of version 3; of version 4 all but one is "compound".
+    assert lines >= {
+        "procedure 0 of 3 is unnamed",
+        "procedure 1 of 3 is GETATTR",
+        "procedure 3 of 3 is LOOKUP",
+        "procedure 6 of 3 is READ",
+        "procedure 7 of 3 is WRITE",
+        "procedure 12 of 3 is REMOVE",
+        "procedure 14 of 3 is RENAME",
+        "procedure 1 of 4 is RENAME",
+    }

@@ -25,6 +25,8 @@ from .scripts import Refused, read_event, run, translate
 DATA = Path(__file__).parent / "data"
 TAPSET = Path(__file__).parents[2] / "src" / "pystap" / "tapset"
 CASES = load_cases(DATA)
+# What needs types of kernel modules is run in the lab: by tests/lab/test_nfs.py.
+LAB = [(Path(__file__).parents[1] / "lab/data/nfs/functions.stp").read_text()]
 # Tapset files that have tests of their own: those of C are tested in modules, what their own
 # probes use with these probes (in the lab), metrics as files of a session.
 OTHERS: set[str] = {
@@ -87,8 +89,7 @@ def library_macros() -> set[str]:
 
 def test_every_function_has_a_case() -> None:
     called = set()
-    for case in CASES:
-        text = re.sub(r"@(\w+)@", "0", case.input)
+    for text in [re.sub(r"@(\w+)@", "0", case.input) for case in CASES] + LAB:
         for item in parsed("<input>", text, "user"):
             called |= {
                 f"{node.name}/{len(node.args)}"
@@ -111,5 +112,5 @@ def test_functions_for_gurus_only(call: str) -> None:
 
 
 def test_every_macro_has_a_case() -> None:
-    text = "".join(case.input for case in CASES)
+    text = "".join([case.input for case in CASES] + LAB)
     assert library_macros() - set(re.findall(r"@(\w+)", text)) == set()

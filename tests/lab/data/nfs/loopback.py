@@ -101,6 +101,7 @@ def use(place: str) -> None:
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     os.lseek(file, 100, os.SEEK_SET)
     assert len(os.read(file, 9000)) == 4900
+    print("used", place, os.fstat(file).st_ino, flush=True)
     os.close(file)
     os.rename(place + "/data", place + "/other")
     assert not os.path.exists(place + "/absent")
