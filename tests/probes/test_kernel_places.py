@@ -139,8 +139,31 @@ def test_by_address(kernel: MadeUp, env: ProbeEnv) -> None:
     assert match.points[0][1] == KernelFunction("work")
     [match] = resolve(f"kernel.function({start + 3})", env)
     assert match.points[0][1] == KernelFunction("work")
+    for suffix in (".call", ".return"):
+        [match] = resolve(f"kernel.function({start}){suffix}", env)
+        assert match.points[0][0] == f"kernel.function({start:#x}){suffix}"
+    [match] = resolve(f"kernel.function({start + 1}).return.maxactive(4)", env)
+    assert match.points[0][1] == KernelFunction("work", is_return=True, maxactive=4)
     with pytest.raises(DiagnosticError, match="no function of the kernel at address 0x1"):
         resolve("kernel.statement(0x1).nearest", env)
+
+
+def test_inlined_by_address(kernel: MadeUp, env: ProbeEnv) -> None:
+    [where] = [
+        where
+        for match in resolve('kernel.function("doubled").inline', env)
+        for _, where in match.points
+        if isinstance(where, KernelFunction) and where.symbol == "work"
+    ]
+    place = kernel.addresses["work"][0] + where.offset
+    [match] = resolve(f"kernel.function({place}).inline", env)
+    assert match.points == [(f"kernel.function({place:#x}).inline", where)]
+    assert resolve(f"kernel.function({kernel.addresses['other'][0]}).inline", env) == []
+
+
+def test_exported_of_a_module(kernel: MadeUp, env: ProbeEnv) -> None:
+    """Nothing of this one is."""
+    assert shown(f'module("{kernel.module}").function("*@extra.c").exported', env) == []
 
 
 def test_labels_and_calls(env: ProbeEnv) -> None:
@@ -153,6 +176,8 @@ def test_labels_and_calls(env: ProbeEnv) -> None:
     assert back == f"{entry} return"
     [other] = shown('kernel.function("other").callee("twin")', env)
     assert other.endswith("-> twin#1")
+    one = shown('kernel.function("work").callees', env)
+    assert [text.rpartition("> ")[2].rstrip("+") for text in one] == ["work", "twin#0"]
     two = shown('kernel.function("_start").callees(2)', env)
     assert sum("-> twin#0" in text for text in two) == 1
 
@@ -295,6 +320,23 @@ def test_inlined_places_that_a_handler_does_not_fit(tmp_path: Path) -> None:
     done = stap(*words, 'probe kernel.function("both").inline { println($unused) }')
     assert done.status == 1
     assert "'$unused' not accessible at this address" in done.err
+
+
+def test_var_of_several_modules(tmp_path: Path) -> None:
+    """The first that has the variable gives it; the last one's error is told."""
+    made = MadeUp(tmp_path / "made", "9.9.9-made-up")
+    words = ("-r", made.home, "-p2", "-v", "-e")
+    texts = []
+    for modules in ("kernel", "nix:kernel", "kernel:nix"):
+        script = f'probe kernel.function("other") {{ println(@var("total", "{modules}")) }}'
+        done = stap(*words, script)
+        assert done.status == 0, done.err
+        texts.append(done.out.partition("{")[2])
+    assert texts[0]
+    assert len(set(texts)) == 1
+    done = stap(*words, 'probe kernel.function("other") { println(@var("total", "nix:nox")) }')
+    assert done.status == 1
+    assert "no type information for module 'nox'" in done.err
 
 
 # --- refusals -----------------------------------------------------------------------------------

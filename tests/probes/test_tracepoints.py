@@ -152,6 +152,24 @@ def test_modules(fake: Btf) -> None:
     assert expr_text(match.context.resolve(parse_var("$op->secret"))) == "s64[arg0]"
 
 
+def test_by_module(fake: Btf) -> None:
+    here = env(btf=lambda: fake)
+    for text in ('module("extra").tracepoint("extra_event")', 'module("e*").tracepoint("*")'):
+        [match] = resolve(text, here)
+        assert show([match]).endswith(
+            "Tracepoint(name='extra_event', arguments=2, module='extra')"
+        )
+        assert match.points[0][0] == 'module("extra").tracepoint("extra_event")'
+        assert [name for name, _ in match.context.variables()] == ["$arg1", "$arg2"]
+        assert expr_text(match.context.resolve(parse_var("$$system"))) == '""'
+    assert resolve('module("nix*").tracepoint("*")', here) == []
+    with pytest.raises(DiagnosticError, match="no module 'nix' with tracepoints"):
+        resolve('module("nix").tracepoint("extra_event")', here)
+    with pytest.raises(DiagnosticError, match="'extra_evnt' in module 'extra'") as refused:
+        resolve('module("extra").tracepoint("extra_evnt")', here)
+    assert refused.value.diagnostic.hint == "did you mean extra_event?"
+
+
 def test_sharing_depends_on_what_is_used() -> None:
     matches = resolve('kernel.trace("sched_*")')
     assert len({match.context.key_for([]) for match in matches}) == 1

@@ -14,6 +14,7 @@ import time
 from pystap.kernel.tracefs import TracefsError, mount_tracefs, tracefs_path, tracepoint_id
 
 _FILE = "kprobe_events"
+_MOST = 4096  # returns at a time that the kernel takes here (KRETPROBE_MAXACTIVE_MAX)
 _ATTEMPTS, _PAUSE = 50, 0.02  # for events that are still in use
 
 
@@ -21,10 +22,10 @@ def define(group: str, name: str, where: str, *, on_return: bool = False, most: 
     """Make an event at ``where`` (``[MODULE:]SYMBOL[+OFFSET]`` or an address); its number for
     perf_event_open.
 
-    ``most`` bounds the returns that are followed at a time, 0 for the kernel's default.  Raises
-    OSError.
+    ``most`` bounds the returns that are followed at a time, 0 for the kernel's default; more than
+    the kernel takes is what it takes.  Raises OSError.
     """
-    kind = f"r{most or ''}" if on_return else "p"
+    kind = f"r{min(most, _MOST) or ''}" if on_return else "p"
     _write(f"{kind}:{group}/{name} {where}")
     try:
         return tracepoint_id(group, name)

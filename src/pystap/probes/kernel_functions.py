@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMED: Final = 5
 _FEW: Final = 32  # functions whose prototypes are looked up even if no handler asks for them
+_MOST_ACTIVE: Final = 65535  # returns that a script may have the kernel follow at a time
 _KPROBE_EVENTS: Final = "/sys/bus/event_source/devices/kprobe"
 
 
@@ -151,8 +152,11 @@ def _maxactive(names: list[str], args: list[Arg], point: ast.ProbePoint) -> int:
     if "maxactive" not in names:
         return 0
     number = args[names.index("maxactive")]
-    if not isinstance(number, int) or number <= 0:
-        raise bad_point("maxactive takes a number above 0", point.components[-1].tok)
+    if not isinstance(number, int) or not 0 < number <= _MOST_ACTIVE:
+        raise bad_point(
+            f"maxactive value {number} is out of range (1..{_MOST_ACTIVE})",
+            point.components[-1].tok,
+        )
     return number
 
 
@@ -169,17 +173,23 @@ def _by_name(
     """Those of the functions that are asked for; none is an error unless there are places
     ``elsewhere``."""
     if asked.exported and functions:
-        exported = table.exported()
-        if exported is None:
-            raise bad_point(
-                "the kernel does not tell which functions are exported",
-                asked.tok,
-                hint="/proc/kallsyms lists them if it is built with CONFIG_KALLSYMS_ALL",
-            )
+        exported = _exported(asked, table)
         functions = [f for f in functions if f.name in exported]
     if not functions and not elsewhere:
         _explain_none(asked, pattern, table)
     return functions
+
+
+def _exported(asked: _Asked, table: FunctionTable) -> frozenset[str]:
+    """The names of exported functions."""
+    exported = table.exported()
+    if exported is None:
+        raise bad_point(
+            "the kernel does not tell which functions are exported",
+            asked.tok,
+            hint="/proc/kallsyms lists them if it is built with CONFIG_KALLSYMS_ALL",
+        )
+    return exported
 
 
 def _explain_none(asked: _Asked, pattern: str, table: FunctionTable) -> None:
@@ -313,6 +323,8 @@ def _at_address(asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv
         whose = f"module {asked.module}" if asked.module else "the kernel"
         raise bad_point(f"no function of {whose} at address {address:#x}", asked.tok)
     function, offset = found
+    if asked.exported and function.name not in _exported(asked, table):
+        raise bad_point(f"function '{function.name}' is not exported", asked.tok)
     if "function" in asked.names or not offset:
         match = _match(asked, function, Prototypes(env))
         return Match([(text, match.points[0][1])], match.context)

@@ -1,4 +1,5 @@
-"""``kernel.trace("NAME")``: the kernel's tracepoints, as BTF describes them."""
+"""``kernel.trace("NAME")``, ``kernel.tracepoint("NAME")``, ``module("M").tracepoint("NAME")``: the
+kernel's tracepoints and those of its modules, as BTF describes them."""
 
 from __future__ import annotations
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf, Tracepoint
     from pystap.debuginfo.btftypes import Param
 
-SHAPES: Final = ("kernel.trace(string)", "kernel.tracepoint(string)")
+_OF_MODULE: Final = "module(string).tracepoint(string)"
+SHAPES: Final = ("kernel.trace(string)", "kernel.tracepoint(string)", _OF_MODULE)
 
 
 def tracepoint_matches(shape: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
     """One match for each tracepoint of a shape, by name."""
+    if shape.shape == _OF_MODULE:
+        return _of_modules(str(shape.args[0]), str(shape.args[1]), point, env)
     pattern = str(shape.args[1])
     numbered = shape.shape == "kernel.tracepoint(string)"
     system, colon, name = pattern.rpartition(":")
@@ -48,6 +52,37 @@ def tracepoint_matches(shape: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) 
     if not matches and not has_wildcard(pattern):
         raise _no_tracepoint(pattern, systems, point, env)
     return matches
+
+
+def _of_modules(module: str, pattern: str, point: ast.ProbePoint, env: ProbeEnv) -> list[Match]:
+    """Tracepoints by the names of their modules, and their own."""
+    matches = []
+    known = []
+    for tracepoint in env.btf().tracepoints():
+        owner = "" if tracepoint.btf.base is None else tracepoint.btf.name
+        if not owner or not fnmatchcase(owner, module.replace("-", "_")):
+            continue
+        known.append(tracepoint.name)
+        if fnmatchcase(tracepoint.name, pattern):
+            where = attach.Tracepoint(tracepoint.name, len(tracepoint.params()), owner)
+            text = point_text(("module", "tracepoint"), (owner, tracepoint.name))
+            matches.append(Match([(text, where)], TracepointContext(tracepoint, "", True)))
+    if not matches and not has_wildcard(module + pattern):
+        raise _not_in_module(module, pattern, known, point)
+    return matches
+
+
+def _not_in_module(module: str, name: str, known: list[str], point: ast.ProbePoint) -> Exception:
+    from pystap.diag.suggest import suggest
+
+    tok = point.components[-1].tok
+    if not known:
+        return bad_point(
+            f"no module '{module}' with tracepoints", tok, hint="only those loaded are known"
+        )
+    near = suggest(name, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else None
+    return bad_point(f"no tracepoint '{name}' in module '{module}'", tok, hint=hint)
 
 
 def _candidates(pattern: str, env: ProbeEnv) -> list[Tracepoint]:

@@ -207,9 +207,21 @@ class TargetExpander:
         return self._strict(made) if _is_unfinished(made) else made
 
     def _at_var(self, node: ast.AtVar) -> ast.Expr:
+        self._components(node)
+        places = (node.module or "").split(":")
+        for module in places[:-1]:
+            node.module = module
+            try:
+                return self._at_var_in(node)
+            except DiagnosticError:
+                continue  # the last one's says what is wrong
+        node.module = places[-1] or None if len(places) > 1 else node.module
+        return self._at_var_in(node)
+
+    def _at_var_in(self, node: ast.AtVar) -> ast.Expr:
+        """A global variable of one module, or program."""
         from pystap.probes.kernel_vars import expand_var
 
-        self._components(node)
         context = self._context
         own = None if context is None else context.kernel_module
         named = node.module not in (None, "", own)
