@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from stap import ROOT, stap
 
@@ -40,6 +43,36 @@ def run(name: str, *words: str) -> str:
 def is_falling(numbers: list[int]) -> bool:
     # what else the machine does may push the load out of a list of the first twenty
     return numbers == sorted(numbers, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("off_cpu.stp", "left[32768]"), ("syscall_latency.stp", "entered[65536]")]
+)
+def test_threads_that_end_leave_nothing(name: str, size: str, tmp_path: Path) -> None:
+    array = size.partition("[")[0]
+    text = (EXAMPLES / name).read_text()
+    assert size in text
+    script = tmp_path / name
+    still = f'probe end {{ foreach (thread in {array}) println("still ", thread) }}'
+    script.write_text(text + still)
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import threading\n"
+        "def say():\n"
+        "    print('was', threading.get_native_id(), flush=True)\n"
+        "for _ in range(20):\n"
+        "    thread = threading.Thread(target=say)\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+    )
+    done = stap(script, "-c", f"{sys.executable} -IS {program}")
+    assert done.status == 0, done.err
+    was, still_there = (
+        set(re.findall(rf"^{word} (\d+)$", done.out, re.M)) for word in ("was", "still")
+    )
+    assert len(was) == 20
+    # a number may have been given to another thread, and the last one may be ending
+    assert len(was & still_there) < 10
 
 
 def test_all_examples_are_tested_and_described() -> None:
