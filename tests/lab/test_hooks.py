@@ -13,6 +13,8 @@ from stap import STAP, wait_for
 
 pytestmark = pytest.mark.lab
 
+FREE = "-DSTP_NO_OVERLOAD"  # everything is slow here
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _loopback() -> None:
@@ -77,6 +79,48 @@ assert one.recv(10) == b"hello"
         "3 - lo 1 7",
         "66 127.0.0.1 127.0.0.1 1 33 14",
     ]
+
+
+def test_security_hooks_that_refuse(tmp_path: Path) -> None:
+    program = """
+import errno, os
+def opened(name):
+    try:
+        os.close(os.open(__file__ + name, os.O_RDONLY))
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "opened"
+for name in (".no", ".never", ".wrong", ".yes"):
+    open(__file__ + name, "w").close()
+open(__file__ + ".out", "w").write(" ".join(map(opened, (".no", ".never", ".wrong", ".yes"))))
+"""
+    script = """
+    probe kernel.lsm("file_open") {
+      if (pid() != target() || $file->f_mode & 2) next // that was made to be written to
+      name = kernel_string($file->f_path->dentry->d_name->name)
+      if (name == "program.py.no") $return = -13
+      if (name == "program.py.never") { $return = -1 $return = -2 - strlen("") }
+      if (name == "program.py.wrong") {
+        try { $return = 13 } catch (m) { told[m]++ }
+        try { $return = -4096 } catch (m) { told[m]++ }
+      }
+    }
+    probe kernel.lsm("file_open") {
+      if (pid() == target())
+        got += kernel_string($file->f_path->dentry->d_name->name) == "program.py.yes"
+    }
+    global got, told
+    probe end { println(got > 0) foreach (m+ in told) println(m) }
+    """
+    done = run(tmp_path, program, FREE, "-g", "-e", script)
+    assert done.err == ""
+    assert done.out.splitlines() == [
+        "1",
+        "-4096 is no result of a security hook (-4095..0)",
+        "13 is no result of a security hook (-4095..0)",
+    ]
+    told = (tmp_path / "program.py.out").read_text()
+    assert told == "EACCES ENOENT opened opened"
 
 
 def test_tcp_and_udp(tmp_path: Path) -> None:
@@ -295,6 +339,11 @@ assert len(os.pread(f, 8192, 0)) == 8192
 """
     script = """
     global got
+    probe module("scsi_mod").tracepoint("scsi_dispatch_cmd_start"),
+          module("scsi*").tracepoint("*cmd_done") {
+      got["module " . $$name, $arg1->device->lun]++
+    }
+    probe kernel.tracepoint("block_rq_issue") { if ($arg1->q) got["kernel " . $$name, 0]++ }
     probe scsi.ioentry { if (q && req_addr) got["entry", disk_major]++ }
     probe scsi.iodispatching {
       if (data_direction_str == "FROM_DEVICE" && request_bufflen && device_state_str == "RUNNING")
@@ -313,6 +362,8 @@ assert len(os.pread(f, 8192, 0)) == 8192
     done = run(tmp_path, program, "-e", script)
     assert done.out.splitlines() == [
         *("completed 0", "dispatching 0", "done 0", "elevator 8", "entry 8", "issue 8"),
+        *("kernel block_rq_issue 0", "module scsi_dispatch_cmd_done 0"),
+        "module scsi_dispatch_cmd_start 0",
     ]
     subprocess.run(["modprobe", "-r", "scsi_debug"], check=False)
 

@@ -170,6 +170,8 @@ VALUES = {
     "$color": "(funcarg3 & 4294967295)",
     "$GREEN": "5",
     "$$locals": '""',
+    "$$locals$": '""',
+    "$$locals$$": '""',
 }
 
 

@@ -25,6 +25,7 @@ KERNEL_WRITE_FAULT: Final = "kernel write fault at %016x"
 USER_WRITE_FAULT: Final = "user write fault at %016x"
 MEMORY_DUMP_SIZE: Final = "%d is too many bytes for a memory dump"
 FIELD_SIZE: Final = "%d is too many bytes for a printed field"
+HOOK_RESULT: Final = "%d is no result of a security hook (-4095..0)"
 
 STRING_INDEX: Final = "invalid string index"
 MATCH_FAILED: Final = "Attempted to get subexpression from failed match"

@@ -143,6 +143,8 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     # what becomes of the packet at hand: NF_ACCEPT and its kin of <linux/netfilter.h>
     "verdict": IntrinsicInfo((), _L, pure=False),
     "set_verdict": IntrinsicInfo((_L,), _L, pure=False, fallible=True, guru=True),
+    # what a security hook answers: 0, or an error number below 0, and then the kernel refuses
+    "set_hook_result": IntrinsicInfo((_L,), _L, pure=False, fallible=True, guru=True),
     # what the perf counter called const counted in the current task
     "perf_counter": IntrinsicInfo((), _L, pure=False, consts=1),
     # effects

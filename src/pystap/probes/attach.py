@@ -75,7 +75,7 @@ class Watchpoint(NamedTuple):
 
 
 class LsmHook(NamedTuple):
-    """A hook of the kernel's security modules, where a handler watches only."""
+    """A hook of the kernel's security modules."""
 
     name: str
 

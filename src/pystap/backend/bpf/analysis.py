@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pystap.backend.bpf.facts import X86_FUNCTION_ARGS, X86_FURTHER, X86_PT_REGS
 from pystap.backend.bpf.layout import CALL_SLOTS, round_up, string_item_size
 from pystap.backend.bpf.strings import dump_size
 from pystap.ir import ops
@@ -23,13 +24,16 @@ _ERROR_ITEM: Final = 8 + 40 + CALL_SLOTS * 4 + 8
 _LOG_BUCKETS: Final = 128
 _LARGE: Final = 1000  # operations of a module
 _SMALL: Final = 16  # of a function
-# Intrinsics that are values of the event, and how many values of a kind there are.
+# Intrinsics that are values of the event, and the numbers that values of a kind have.
 _EVENT_INTRINSICS: Final = {
     "addr": "ip", "returnval": "retval", "user_mode": "user_mode", "funcarg": "funcarg",
     "reg": "reg", "stack_frame": "stack", "user_frames": "user_stack",
     "user_frames_from": "user_stack", "user_frame": "user_stack",
 }  # fmt: skip
-_EVENT_INDEXES: Final = {"funcarg": 6, "reg": 17}
+EVENT_INDEXES: Final[dict[str, tuple[int, ...]]] = {
+    "funcarg": tuple(range(len(X86_FUNCTION_ARGS))),
+    "reg": (*range(len(X86_PT_REGS)), *X86_FURTHER),
+}
 # Those that need the task a handler is about where that may not be the current one.
 _OF_TASK: Final = frozenset(("pid", "tid", "task_current", "in_target"))
 
@@ -269,11 +273,9 @@ class Analysis:
             kind = "task"
         if kind is None:
             return
-        indexes = range(1)
-        if kind in _EVENT_INDEXES:
+        indexes: tuple[int, ...] = (0,)
+        if kind in EVENT_INDEXES:
             number = e.args[0]
-            every = range(_EVENT_INDEXES[kind])
-            indexes = (
-                range(number.value, number.value + 1) if isinstance(number, ops.Const) else every
-            )
+            every = EVENT_INDEXES[kind]
+            indexes = (number.value,) if isinstance(number, ops.Const) else every
         facts.captured |= {(kind, i) for i in indexes}

@@ -151,8 +151,7 @@ def shared_function(
             if check:
                 check_running(unit, b)
             number = b.helper(PROBE_INDEX_CALL, "i64")
-            emit_handler(unit, b, kind, b.args[0], probe, number, level)
-            b.ret(0)
+            b.ret(emit_handler(unit, b, kind, b.args[0], probe, number, level))
     return found
 
 
@@ -205,7 +204,7 @@ def _tracepoint(unit: Unit, index: int, probe: Probe) -> Entry:
 
 
 def _hook(unit: Unit, index: int, probe: Probe) -> Entry:
-    """A program on a security hook; it gives 0, which lets everything pass."""
+    """A program on a security hook; while it does not run it gives 0, which lets all pass."""
     where = probe.attach
     assert isinstance(where, LsmHook)
     function = shared_function(unit, "tp_btf", index, probe, check=True)

@@ -32,6 +32,7 @@ WAKE: Final = 16 * WORD  # not 0: wake the session with this output
 SCRATCH: Final = 17 * WORD  # four words for the runtime functions
 NESTING: Final = 21 * WORD  # calls that are active, counted in programs with recursion
 FORGET: Final = 22 * WORD  # see Scope.forget
+RESULT: Final = 23 * WORD  # what a security hook answers
 CALL_TABLE: Final = 24 * WORD  # u32 positions of call sites
 CALL_SLOTS: Final = 16
 HEADER_SIZE: Final = CALL_TABLE + CALL_SLOTS * 4
@@ -39,6 +40,8 @@ HEADER_SIZE: Final = CALL_TABLE + CALL_SLOTS * 4
 ERROR_IS_TEXT: Final = 1 << 32  # the message is the text in the error area
 ERROR_ABORT: Final = -1  # abort(): not catchable, no message
 ERROR_SKIP: Final = -2  # a lock could not be had
+
+MAX_ERRNO: Final = 4095  # <linux/err.h>
 
 UNWIND_RETURN: Final = 1
 UNWIND_NEXT: Final = 2

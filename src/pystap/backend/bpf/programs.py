@@ -72,20 +72,22 @@ def emit_handler(
     probe: Probe,
     index: Value,
     level: int,
-) -> None:
+) -> Operand:
     """Emit everything a hit of a probe does once it is known to be one.
 
-    ``index`` is the probe's; control goes on behind.
+    ``index`` is the probe's; control goes on behind.  What comes back is the program's result: 0,
+    or on a security hook what the handler says.
     """
     if level != LEVEL_SESSION and not unit.limits.timing:
         name = light_function(unit, kind, probe, level)
         if name:
             b.call(name, event, index)
-            return
+            return 0
+    result = b.var("i64", 0) if isinstance(probe.attach, LsmHook) else None
     done = b.new_label("d")
     known = _decide_early(unit, b, probe, index, level, done)
     handler = unit.module.handlers[probe.handler]
-    s = _begin(unit, b, handler, index, level, done)
+    s = _begin(unit, b, handler, index, level, done, result is not None)
     watch = Stopwatch(s, probe, loops=s.body.counts_actions)
     watch.start(s)
     capture(s, Event(kind, b, event, _opaque(unit, probe)), unit.analysis.facts(handler).captured)
@@ -107,16 +109,34 @@ def emit_handler(
     if failed.used or unit.analysis.facts(handler).prints:
         output.flush(s)
     watch.stop(s, ran.get() if ran is not None else None)
+    if result is not None:
+        result.set(s.header(layout.RESULT))
     assert s.context is not None  # it was taken above
     s.release_store(s.context)
     b.jump(done)
     b.place(done)
+    return 0 if result is None else _error_number(b, result.get())
+
+
+def _error_number(b: FunctionBuilder, value: Value) -> Value:
+    """0, or an error number below 0; so that the verifier sees it, too."""
+    value = b.barrier(b.select(value.sgt(0), 0, value))
+    return b.select(value.slt(-layout.MAX_ERRNO), 0, value)
 
 
 def _begin(
-    unit: Unit, b: FunctionBuilder, handler: Handler, index: Value, level: int, leave: str
+    unit: Unit,
+    b: FunctionBuilder,
+    handler: Handler,
+    index: Value,
+    level: int,
+    leave: str,
+    hook: bool,
 ) -> Scope:
-    """Take a context for a hit of the probe ``index``; without one go to ``leave``."""
+    """Take a context for a hit of the probe ``index``; without one go to ``leave``.
+
+    On a ``hook`` there is a result, 0 at first.
+    """
     context = take_context(unit, b, level, leave)
     b.store(index, context, layout.PROBE)
     counts = unit.analysis.counts_actions(handler)
@@ -124,6 +144,8 @@ def _begin(
         b.store(0, context, layout.ACTIONS)
     if unit.tracks_nesting:
         b.store(0, context, layout.NESTING)
+    if hook:
+        b.store(0, context, layout.RESULT)
     return Scope(unit, Body(unit.frame(unit.fresh(b.name)), counts), b, context, level)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pystap.backend.bpf import emit, strings
+from pystap.backend.bpf import emit, layout, strings
+from pystap.backend.bpf.analysis import EVENT_INDEXES
 from pystap.backend.bpf.artifact import (
     CONTROL_MODULE_NAME,
     CONTROL_NAME_WORDS,
@@ -11,11 +12,11 @@ from pystap.backend.bpf.artifact import (
     CONTROL_TZ_NAME,
 )
 from pystap.backend.bpf.context_values import captured
-from pystap.backend.bpf.facts import X86_PT_REGS
+from pystap.backend.bpf.errors import raise_error
 from pystap.backend.bpf.intrinsics import long, string
 from pystap.backend.bpf.layout import round_up
 from pystap.backend.bpf.strings import Room, Text
-from pystap.ir import ops
+from pystap.ir import errors, ops
 from pystap.probes import attach
 from pystap.typing import TYPE_CHECKING
 
@@ -52,6 +53,17 @@ def _returnval(s: Scope, _e: ops.Intrinsic) -> Value:
     return captured(s, "retval")
 
 
+@long("set_hook_result")
+def _set_hook_result(s: Scope, e: ops.Intrinsic) -> Value:
+    b = s.b
+    s.need_context()
+    wanted = emit.long(s, e.args[0])
+    with b.if_(wanted.sgt(0) | wanted.slt(-layout.MAX_ERRNO)):
+        raise_error(s, errors.HOOK_RESULT, e.pos, wanted)
+    s.set_header(layout.RESULT, wanted)
+    return wanted
+
+
 @long("funcarg", "reg")
 def _by_number(s: Scope, e: ops.Intrinsic) -> Value:
     """A register or argument; a number that is not known yet chooses among all of them."""
@@ -59,10 +71,9 @@ def _by_number(s: Scope, e: ops.Intrinsic) -> Value:
     wanted = e.args[0]
     if isinstance(wanted, ops.Const):
         return captured(s, e.name, wanted.value)
-    count = 6 if e.name == "funcarg" else len(X86_PT_REGS)
     number = emit.long(s, wanted)
     value = b.const("i64", 0)
-    for i in range(count):
+    for i in EVENT_INDEXES[e.name]:
         value = b.select(number.eq(i), captured(s, e.name, i), value)
     return value
 

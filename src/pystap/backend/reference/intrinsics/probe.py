@@ -31,6 +31,7 @@ IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     "perf_counter": lambda _context, _op: 0,  # nothing counts here
     "verdict": lambda _context, _op: 1,  # there are no packets here
     "set_verdict": lambda _context, _op, verdict: verdict,
+    "set_hook_result": lambda _context, _op, result: result,  # nor hooks
     "target": lambda context, _op: context.state.environment.target,
     "stp_pid": lambda context, _op: context.state.environment.stp_pid,
     "module_name": lambda context, _op: context.state.environment.module_name,
