@@ -159,6 +159,15 @@ class MadeUp:
         return {n: 0x10000 * n for n, s in enumerate(elf.sections()) if s.name in kept}
 
 
+def compiled(path: Path, *sources: str) -> None:
+    """Make a module of sources, ``a.c`` and so on."""
+    names = [f"{'abcdef'[i]}.c" for i in range(len(sources))]
+    for name, source in zip(names, sources, strict=True):
+        _compile(path.parent, name, source)
+    objects = [name.replace(".c", ".o") for name in names]
+    _run(path.parent, "ld", "-r", "--build-id", "-o", path.name, *objects)
+
+
 def _no_btf() -> object:
     raise BtfMissing("/nonexistent", "made up")
 

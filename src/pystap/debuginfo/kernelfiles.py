@@ -31,14 +31,23 @@ class KernelFiles:
     """Debug information of one kernel and its modules, each opened once.
 
     ``build`` is the directory of ``-r``, empty for an installed kernel; ``running`` tells whether
-    ``release`` is the kernel that runs.
+    ``release`` is the kernel that runs, ``at_load`` whether addresses in memory are found when
+    what was translated is loaded.
     """
 
-    def __init__(self, files: DebugFiles, release: str, build: str, sysroot: str) -> None:
+    def __init__(
+        self,
+        files: DebugFiles,
+        release: str,
+        build: str,
+        sysroot: str,
+        at_load: bool = False,
+    ) -> None:
         self._files = files
         self.release = release
         self.build = build
         self.running = release == os.uname().release and not sysroot
+        self.at_load = at_load
         self._sysroot = sysroot
         self._found: dict[str, KernelImage | Exception] = {}
 
@@ -85,7 +94,8 @@ class KernelFiles:
             raise MissingDebugInfo(path or name or f"kernel {self.release}", build_id, looked)
         info = self._opened(found, build_id)
         module = module_name(name) if name else ""
-        image = KernelImage(info, module, self.running, self._files.files.setdefault)
+        depends_on = self._files.files.setdefault
+        image = KernelImage(info, module, self.running, depends_on, self.at_load)
         info.image = image
         return image
 

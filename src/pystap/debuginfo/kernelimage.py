@@ -31,6 +31,7 @@ _ENTRY: Final = 24  # bytes of a symbol in an ELF file of 64 bits
 _VALUE, _NAME, _INFO, _SECTION = 8, 0, 4, 6
 _MANY: Final = 16  # searches that take as long as making an index (0.2 s in a kernel)
 _FEW: Final = 4  # searches of the table that cost less than going through it
+_INIT: Final = ".init"  # sections that are thrown away
 _PER_CPU: Final = ".data..percpu"
 _KERNEL_HALF: Final = 1 << 63
 
@@ -43,28 +44,48 @@ class CodeSymbol(NamedTuple):
     instance: int
 
 
+class Anchor(NamedTuple):
+    """A symbol of a module, and how far behind it (or, below 0, before) something is.
+
+    ``number`` counts symbols of one name in the order of the table, without those that are gone
+    when the module has started; -1 when no other has the name.
+    """
+
+    name: str
+    number: int
+    distance: int
+
+
 class KernelImage:
     """Symbols and sections of the kernel (``module`` is empty) or of a module."""
 
     __slots__ = (
-        "_by_name", "_by_value", "_found", "_names", "_raw", "_searches", "_sections", "_starts",
-        "depends_on", "info", "module", "running",
+        "_anchors", "_by_name", "_by_value", "_found", "_names", "_raw", "_searches", "_sections",
+        "_starts", "at_load", "depends_on", "info", "module", "running",
     )  # fmt: skip
 
     def __init__(
-        self, info: DebugInfo, module: str, running: bool, depends_on: Callable[[str], object]
+        self,
+        info: DebugInfo,
+        module: str,
+        running: bool,
+        depends_on: Callable[[str], object],
+        at_load: bool = False,
     ) -> None:
         """``running`` tells whether this is the kernel that runs; ``depends_on`` is told the
-        files without whose content what was translated does not hold."""
+        files without whose content what was translated does not hold; with ``at_load`` addresses
+        are found when it is loaded, be it elsewhere."""
         self.info = info
         self.module = module
         self.running = running
         self.depends_on = depends_on
+        self.at_load = at_load
         self._raw = self._names = b""
         self._sections: list[LoadedSection] = []
         self._starts: list[tuple[int, int]] | None = None
         self._found: dict[tuple[int, str], CodeSymbol | None] = {}
         self._searches = 0
+        self._anchors: dict[int, list[tuple[int, str, int]]] | None = None
         self._by_value: dict[int, list[int]] = {}
         self._by_name: dict[str, list[int]] = {}
 
@@ -121,9 +142,41 @@ class KernelImage:
         found = {self._address(n) for n in self._named(name) if self._kind(n) == STT_OBJECT}
         return found.pop() if len(found) == 1 else None
 
-    def symbol_at(self, address: int) -> str:
-        """A symbol at an address of the file, empty if there is none."""
-        return next((self._name(number) for number in self._at(address)), "")
+    def anchor_of(self, address: int) -> Anchor | None:
+        """What an address of a module is found by when that is loaded: the last symbol of the
+        section before it, or the first behind it, if one has a name of its own; else any."""
+        from bisect import bisect_right
+
+        section = self.section_at(address)
+        if self._anchors is None:
+            self._anchors = self._find_anchors()
+        known = self._anchors.get(section.number, []) if section is not None else []
+        known = [one for one in known if one[2] < 0] or known
+        if not known:
+            return None
+        at = max(bisect_right(known, (address + 1,)) - 1, 0)
+        place, name, number = known[at]
+        return Anchor(name, number, address - place)
+
+    def _find_anchors(self) -> dict[int, list[tuple[int, str, int]]]:
+        """Address, name and number of the symbols of each section, by the section's number."""
+        kept = {s.number for s in self.sections() if not s.name.startswith(_INIT)}
+        named: dict[str, list[int]] = {}
+        for symbol in range(len(self._table()) // _ENTRY):
+            if self._owner(symbol):
+                named.setdefault(self._name(symbol), []).append(symbol)
+        found: dict[int, list[tuple[int, str, int]]] = {}
+        for name, symbols in named.items():
+            staying = [symbol for symbol in symbols if self._owner(symbol) in kept]
+            for symbol in staying if len(symbols) > 1 else symbols:
+                usual = self._kind(symbol) in (STT_NOTYPE, STT_OBJECT, STT_FUNC)
+                if usual and not name.startswith((".", "__pfx_")):
+                    number = staying.index(symbol) if len(symbols) > 1 else -1
+                    places = found.setdefault(self._owner(symbol), [])
+                    places.append((self._address(symbol), name, number))
+        for places in found.values():
+            places.sort()
+        return found
 
     def section_at(self, address: int) -> LoadedSection | None:
         """The loaded section an address is in."""

@@ -146,6 +146,9 @@ INTRINSICS: Final[dict[str, IntrinsicInfo]] = {
     # what a security hook answers: 0, or an error number below 0, and then the kernel refuses
     "set_hook_result": IntrinsicInfo((_L,), _L, pure=False, fallible=True, guru=True),
     # what the perf counter called const counted in the current task
+    # the address of a symbol of the kernel, or MODULE:SYMBOL, found when the script is loaded; and
+    # which of several of the name, in the order of the module's table (-1: there is but one)
+    "kernel_place": IntrinsicInfo((), _L, fallible=True, consts=2),
     "perf_counter": IntrinsicInfo((), _L, pure=False, consts=1),
     # effects
     "error": IntrinsicInfo((_S,), _V, pure=False, fallible=True),

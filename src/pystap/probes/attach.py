@@ -157,7 +157,9 @@ class KernelFunction(NamedTuple):
     gave instead of a name (0: none); then ``symbol`` may be empty.  ``words`` are the 8-byte
     words that BTF says the arguments take, -1 when that is not known or not all are passed in
     registers; ``maxactive`` is the script's bound of outstanding returns, 0 for none.  With
-    ``later`` the module was not loaded when the script was translated.
+    ``later`` the module was not loaded when the script was translated.  ``anchor`` is a symbol of
+    the module that no other has the name of, ``apart`` how far behind it the function begins:
+    they tell functions of one name apart wherever they are loaded.
     """
 
     symbol: str
@@ -169,6 +171,8 @@ class KernelFunction(NamedTuple):
     words: int = -1
     maxactive: int = 0
     later: bool = False
+    anchor: str = ""
+    apart: int = 0
 
 
 Attach: TypeAlias = (

@@ -3,7 +3,8 @@
 In code of the kernel the distance is that of the probe's own address from its address in the
 file, so nothing depends on where this kernel was put.  Data of modules and per-CPU variables lie
 by themselves: /proc/kallsyms and /sys/module tell where, and the translation holds as long as
-they say so.
+they say so.  What is translated to a kernel module may be loaded by another kernel: there symbols
+take the place of addresses, and the module finds those.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 KALLSYMS: Final = "/proc/kallsyms"
 BOOT: Final = "/proc/sys/kernel/random/boot_id"  # changes whenever addresses may
-_OFFSETS: Final = "__per_cpu_offset"
+OFFSETS: Final = "__per_cpu_offset"
 
 
 def address_now(
@@ -37,7 +38,20 @@ def address_now(
         return _per_cpu(image, address, bias, tok)
     if bias is not None and _moves_along(image, address, pc):
         return binary("+", bias, number(signed(address), tok), tok)
-    return number(signed(_told(image, address)), tok)
+    return _told(image, address, tok)
+
+
+def place_of(symbol: str, module: str, tok: Token, nth: int = -1) -> ast.Expr:
+    """The address of a symbol, to be found when what is translated is loaded.
+
+    ``nth`` counts a module's symbols of one name; -1 where there is but one.
+    """
+    name = f"{module}:{symbol}" if module else symbol
+    return CoreIntrinsic(tok=tok, type="long", name="kernel_place", const=(name, nth))
+
+
+def _behind(place: ast.Expr, distance: int, tok: Token) -> ast.Expr:
+    return binary("+", place, number(signed(distance), tok), tok) if distance else place
 
 
 def _moves_along(image: KernelImage, address: int, pc: int) -> bool:
@@ -50,14 +64,18 @@ def _moves_along(image: KernelImage, address: int, pc: int) -> bool:
 def _per_cpu(image: KernelImage, address: int, bias: ast.Expr | None, tok: Token) -> ast.Expr:
     """The address of the current CPU's instance of a variable."""
     if image.module:
-        base: ast.Expr = number(signed(_by_symbol(image, address)), tok)
+        base = _by_symbol(image, address, tok)
     elif image.counts_from_zero():
         base = number(address, tok)
     elif bias is not None:
         base = binary("+", bias, number(signed(address), tok), tok)
     else:
-        base = number(signed(_told(image, address)), tok)
-    offsets = _table_of_offsets(image, bias, tok)
+        base = _told(image, address, tok)
+    return on_this_cpu(_table_of_offsets(image, bias, tok), base, tok)
+
+
+def on_this_cpu(offsets: ast.Expr, base: ast.Expr, tok: Token) -> ast.Expr:
+    """The current CPU's instance of what is at ``base``, by the kernel's table of offsets."""
     cpu = CoreIntrinsic(tok=tok, type="long", name="cpu")
     slot = binary("+", offsets, binary("*", cpu, number(8, tok), tok), tok)
     offset = CoreLoad(tok=tok, type="long", addr=slot, space="kernel", size=8, signed=False)
@@ -68,30 +86,36 @@ def _table_of_offsets(image: KernelImage, bias: ast.Expr | None, tok: Token) -> 
     from pystap.lang.visit import clone
 
     if bias is not None and not image.module:
-        found = image.data_address(_OFFSETS)
+        found = image.data_address(OFFSETS)
         if found is not None:
             return binary("+", clone(bias), number(signed(found), tok), tok)
-    return number(signed(_looked_up(image, _OFFSETS, "")), tok)
+    return _looked_up(image, OFFSETS, "", 0, tok)
 
 
-def _told(image: KernelImage, address: int) -> int:
+def _told(image: KernelImage, address: int, tok: Token) -> ast.Expr:
     """Where the kernel says something is: by a symbol near it, or by its section."""
     if not image.module:
         start = image.places_of("_stext")
         if not start:
             raise NoLocation(f"{image.info.path} has no symbol _stext")
-        return _looked_up(image, "_stext", "") - start[0] + address
+        return _looked_up(image, "_stext", "", address - start[0], tok)
     try:
-        return _by_symbol(image, address)
+        return _by_symbol(image, address, tok)
     except NoLocation:
-        return _by_section(image, address)
+        if image.at_load:
+            raise
+        return number(signed(_by_section(image, address)), tok)
 
 
-def _by_symbol(image: KernelImage, address: int) -> int:
-    name = image.symbol_at(address)
-    if not name:
-        raise NoLocation("where it was loaded is not known: no symbol is there")
-    return _looked_up(image, name, image.module)
+def _by_symbol(image: KernelImage, address: int, tok: Token) -> ast.Expr:
+    found = image.anchor_of(address)
+    if found is None:
+        raise NoLocation("where it was loaded is not known: nothing there has a name of its own")
+    if image.at_load:
+        return _behind(place_of(found.name, image.module, tok, found.number), found.distance, tok)
+    if found.number >= 0:
+        raise NoLocation(f"where it was loaded is not known: there are several {found.name}")
+    return _looked_up(image, found.name, image.module, found.distance, tok)
 
 
 def _by_section(image: KernelImage, address: int) -> int:
@@ -107,12 +131,14 @@ def _by_section(image: KernelImage, address: int) -> int:
     return base + address - section.address
 
 
-def _looked_up(image: KernelImage, name: str, module: str) -> int:
-    """The address that /proc/kallsyms has for a symbol."""
+def _looked_up(image: KernelImage, name: str, module: str, distance: int, tok: Token) -> ast.Expr:
+    """What is behind a symbol, whose address /proc/kallsyms has."""
     from pystap.debuginfo.kallsyms import Kallsyms
 
+    if image.at_load:
+        return _behind(place_of(name, module, tok), distance, tok)
     found = Kallsyms(KALLSYMS).addresses(name, module) if image.running else []
     if len(found) != 1:
         raise NoLocation(f"where {name} was loaded is not known")
     image.depends_on(BOOT)
-    return found[0]
+    return number(signed(found[0] + distance), tok)

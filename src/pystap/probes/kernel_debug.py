@@ -24,7 +24,9 @@ def kernel_files(env: ProbeEnv) -> KernelFiles:
         from pystap.debuginfo.kernelfiles import KernelFiles, release_of
 
         release, build = release_of(env.release)
-        env.kernel_files = KernelFiles(debug_files(env), release, build, env.sysroot)
+        env.kernel_files = KernelFiles(
+            debug_files(env), release, build, env.sysroot, at_load=env.runtime == "kernel"
+        )
     return env.kernel_files
 
 

@@ -52,8 +52,16 @@ class KernelCode(NamedTuple):
         if symbol is None or (self.exported and not self.image.is_exported(symbol.name)):
             return None
         instance = _instance(self.table, self.image, symbol)
-        if instance is None or (self.later and instance >= 0):
-            return None  # the kernel takes a name only for what it has not loaded yet
+        if instance is None:
+            return None
+        anchor, apart = "", 0
+        if instance >= 0 and self.image.module and (self.later or self.image.at_load):
+            found = self.image.anchor_of(symbol.address)
+            if found is None or found.number >= 0:
+                return None
+            if found.distance < 0 and not self.image.at_load:
+                return None  # the kernel takes none for what it has not loaded yet
+            anchor, apart = found.name, found.distance
         return KernelFunction(
             symbol.name,
             self.image.module,
@@ -62,6 +70,8 @@ class KernelCode(NamedTuple):
             instance=instance,
             maxactive=self.maxactive if is_return else 0,
             later=self.later,
+            anchor=anchor,
+            apart=apart,
         )
 
 

@@ -10,8 +10,7 @@ from pystap.debuginfo import btftypes as t
 from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.longs import signed
-from pystap.probes.core import CoreIntrinsic, CoreLoad
-from pystap.probes.target import Place, binary, error, expand, number
+from pystap.probes.target import Place, error, expand, number
 from pystap.probes.user_debug import debug_files
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -28,7 +27,6 @@ def expand_var(node: ast.AtVar, env: ProbeEnv) -> ast.Expr:
     BTF describes per-CPU variables (and, in some kernels, others); the current CPU's is read.
     """
     from pystap.debuginfo.btf import KIND_VAR
-    from pystap.probes.kernel_addresses import BOOT
 
     module = "" if node.module in (None, "kernel", "vmlinux") else str(node.module)
     name = node.target.partition("@")[0]
@@ -41,34 +39,39 @@ def expand_var(node: ast.AtVar, env: ProbeEnv) -> ast.Expr:
         raise _unknown(node, module, env)
     view = btf.type(type_id)
     assert isinstance(view, t.Var)
-    addr = _variable_address(btf, type_id, name, node.tok)
-    debug_files(env).files.setdefault(BOOT)  # the address holds as long
+    addr = _variable_address(btf, type_id, name, env, node.tok)
     place = Place(addr, btf, view.type, "kernel", True)
     return expand(place, node.components, node.tok, node.address_of)
 
 
-def _variable_address(btf: Btf, var_id: int, name: str, tok: Token) -> ast.Expr:
+def _variable_address(btf: Btf, var_id: int, name: str, env: ProbeEnv, tok: Token) -> ast.Expr:
     """The address of a variable; of the current CPU's instance when it is per CPU."""
-    from pystap.debuginfo.kallsyms import Kallsyms
+    from pystap.debuginfo.btf import KIND_VAR
+    from pystap.probes.kernel_addresses import OFFSETS, on_this_cpu, place_of
 
-    symbols = Kallsyms(_KALLSYMS)
-    found = symbols.addresses(name)
-    offsets = symbols.addresses("__per_cpu_offset")
     per_cpu = _is_per_cpu(btf, var_id)
-    if not found or (per_cpu and not offsets):
+    if env.runtime == "kernel":
+        of_kernel = env.btf().find(name, KIND_VAR) is not None
+        start = place_of(name, "" if of_kernel else btf.name, tok)
+        return on_this_cpu(place_of(OFFSETS, "", tok), start, tok) if per_cpu else start
+    found = _told(name, env, tok)
+    return on_this_cpu(_told(OFFSETS, env, tok), found, tok) if per_cpu else found
+
+
+def _told(name: str, env: ProbeEnv, tok: Token) -> ast.Expr:
+    """The address of a symbol, by what the kernel that runs tells."""
+    from pystap.debuginfo.kallsyms import Kallsyms
+    from pystap.probes.kernel_addresses import BOOT
+
+    found = Kallsyms(_KALLSYMS).addresses(name)
+    if not found:
         raise error(
             f"the kernel does not tell the address of '{name}'",
             tok,
             hint="/proc/kallsyms shows data to root only, if built with CONFIG_KALLSYMS_ALL",
         )
-    start = number(signed(found[0]), tok)
-    if not per_cpu:
-        return start
-    cpu = CoreIntrinsic(tok=tok, type="long", name="cpu")
-    distance = binary("*", cpu, number(8, tok), tok)
-    slot = binary("+", number(signed(offsets[0]), tok), distance, tok)
-    offset = CoreLoad(tok=tok, type="long", addr=slot, space="kernel", size=8, signed=False)
-    return binary("+", offset, start, tok)
+    debug_files(env).files.setdefault(BOOT)  # the address holds as long
+    return number(signed(found[0]), tok)
 
 
 def _is_per_cpu(btf: Btf, var_id: int) -> bool:

@@ -75,11 +75,14 @@ class _Named:
         if not self._group:
             self._group = f"pystap_{os.getpid()}_{index}"
             self._attached.at_end(_Removal(self._group))
-        place = f"{where.module}:{where.symbol}" if where.module else where.symbol
+        symbol, offset = where.symbol, where.offset
+        if where.anchor:
+            symbol, offset = where.anchor, where.apart + offset
+        place = f"{where.module}:{symbol}" if where.module else symbol
         if address:
             place = f"{address:#x}"
-        if where.offset:
-            place += f"+{where.offset}"
+        if offset:
+            place += f"+{offset}"
         number = define(
             self._group, f"probe{index}", place, on_return=where.is_return, most=where.maxactive
         )

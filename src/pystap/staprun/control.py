@@ -34,6 +34,7 @@ class Status(NamedTuple):
     megabytes: int
     bulk: int
     failed: str
+    lacks: str  # a symbol whose address the session needs, and nobody knows
 
 
 class Control:
@@ -79,9 +80,9 @@ class Control:
     def status(self) -> Status:
         """How the session stands."""
         rows = self._rows()
-        failed = rows.pop("failed")
-        numbers = {name: int(rows[name]) for name in Status._fields[:-1]}
-        return Status(**numbers, failed=failed)
+        failed, lacks = rows.pop("failed"), rows.pop("lacks")
+        numbers = {name: int(rows[name]) for name in Status._fields[:-2]}
+        return Status(**numbers, failed=failed, lacks=lacks)
 
 
 def directory_of(name: str) -> str:

@@ -292,6 +292,8 @@ def summary(status: Status) -> list[str]:
 
 
 def _probe_error(status: Status, error: OSError) -> ProbeError:
+    if status.lacks:
+        return ProbeError(f"this kernel does not tell where '{status.lacks}' is")
     reason = os.strerror(-status.reason) if status.reason else str(error)
     point = status.failed or "of the script"
     return ProbeError(f"probe {point} registration error (rc {status.reason}): {reason}")

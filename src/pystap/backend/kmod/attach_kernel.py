@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pystap.ir.module import Module
 
 _DATA: Final = -2  # in place of an instance: the symbol is no function
+_ANCHORED: Final = -3  # or is only near it
 
 
 def timers(module: Module) -> list[str]:
@@ -87,9 +88,11 @@ def functions(module: Module, returns: bool) -> list[str]:
         at = probe.attach
         if not isinstance(at, KernelFunction) or at.is_return != returns:
             continue
-        name = f"{at.module}:{at.symbol}" if at.module else at.symbol
+        symbol, instance = (at.anchor, _ANCHORED) if at.anchor else (at.symbol, at.instance)
+        name = f"{at.module}:{symbol}" if at.module else symbol
         rows.append(
-            f"\t{{ .probe = {index}, .place = {_place(name, at.instance, at.address)}, "
+            f"\t{{ .probe = {index}, .place = {_place(name, instance, at.address)}, "
+            f".apart = {at.apart}, "
             f".later = {'true' if at.later else 'false'}, .offset = {at.offset}, "
             f".maxactive = {at.maxactive} }},"
         )
@@ -152,7 +155,7 @@ def places(module: Module, prefix: str) -> list[str]:
         at = probe.attach
         if isinstance(at, KernelFunction):
             table = "exit" if at.is_return else "entry"
-            find = at.instance >= 0 and not at.address
+            find = at.instance >= 0 and not at.address and not at.anchor
         elif isinstance(at, Watchpoint):
             table, find = "watch", bool(at.symbol)
         else:

@@ -30,6 +30,7 @@ _LONGS: Final = {
     "funcarg": "stap_event_argument(c, {0})",
     "reg": "stap_event_register(c, {0})",
     "stack_frame": "stap_stack_frame(c, {0})",
+    "kernel_place": "stap_symbol_address(c, &{prefix}symbols[{index}], {pos})",
     "verdict": "(c->event->verdict ? *c->event->verdict : 1)",
     "set_verdict": "stap_set_verdict(c, {0})",
     "target": "stap_session_target()",
@@ -123,8 +124,9 @@ def long_of(w: Writer, expr: ops.Intrinsic) -> str:
     args = values_of(w, expr.args)
     if expr.name in _TABLES:
         return w.temp(tables.number_call(w.unit, expr, args))
-    index = counter_index(w.unit.module, _word(expr)) if expr.name == "perf_counter" else 0
-    call = _LONGS[expr.name].format(*args, pos=expr.pos, word=_word(expr), index=index)
+    words = {"pos": expr.pos, "word": _word(expr), "prefix": w.unit.prefix,
+             "index": _index(w, expr)}  # fmt: skip
+    call = _LONGS[expr.name].format(*args, **words)
     if info.result is Ty.VOID:
         w.line(f"{call};")
         result = "0"
@@ -150,6 +152,16 @@ def text_into(w: Writer, expr: ops.Intrinsic, to: str, size: str) -> None:
     w.line(_TEXTS[expr.name].format(*args, **words) + ";")
     if INTRINSICS[expr.name].fallible:
         w.check()
+
+
+def _index(w: Writer, expr: ops.Intrinsic) -> int:
+    """Where in a table of the script what is asked for is."""
+    match expr.name:
+        case "perf_counter":
+            return counter_index(w.unit.module, _word(expr))
+        case "kernel_place":
+            return w.unit.symbol(expr.const)
+    return 0
 
 
 def _word(expr: ops.Intrinsic) -> str:

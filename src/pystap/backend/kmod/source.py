@@ -74,7 +74,7 @@ def _script(unit: Unit, attached: bool) -> list[str]:
     return [
         "", *embedded.top_level(unit), *patterns.declare(unit), *declare_globals(unit), "",
         *(parameters(unit) if attached and unit.prefix == "stap_" else []),
-        *unit.declarations, *forms, "",
+        *unit.declarations, *forms, *_symbols(unit), "",
         *[calls.head(unit, f) + ";" for f in module.functions], "", *bodies, *_positions(unit), "",
         *_probes(unit), "", *(attachments(module, unit.prefix) if attached else []),
         *_session(unit, attached),
@@ -225,6 +225,14 @@ def _framed(
 # --- the session ---------------------------------------------------------------------------------
 
 
+def _symbols(unit: Unit) -> list[str]:
+    """Symbols of the kernel whose addresses handlers ask for."""
+    if not unit.symbols:
+        return []
+    rows = [f"\t{{ {quoted(str(name))}, {number} }}," for name, number in unit.symbols]
+    return [f"static struct stap_symbol {unit.prefix}symbols[] = {{", *rows, "};"]
+
+
 def _positions(unit: Unit) -> list[str]:
     rows = [f"\t{quoted(position.text())}," for position in unit.module.positions]
     head = f"static const char *const {unit.prefix}positions[] = {{"
@@ -276,6 +284,8 @@ def _session(unit: Unit, attached: bool) -> list[str]:
         f"\t.start = {name}attach,", f"\t.stop = {name}detach,",
         f"\t.places = {name}places,", f"\t.sleepers = {_sleepers(module)},",
     ]  # fmt: skip
+    if unit.symbols:
+        starts += [f"\t.symbols = {name}symbols,", f"\t.symbol_count = {len(unit.symbols)},"]
     if attached:
         lines += user_objects.declare(unit)
         starts += user_objects.members(unit)

@@ -23,6 +23,8 @@ class Unit:
         self.frames: list[str] = []  # structures of the variables of functions and handlers
         self.quick_conditions: set[int] = set()  # those that need no context
         self._functions = {id(f): index for index, f in enumerate(module.functions)}
+        # of the kernel, whose addresses are wanted: names, and which one of several
+        self.symbols: list[tuple[int | str, ...]] = []
         self._tables: set[str] = set()
 
     @property
@@ -58,6 +60,12 @@ class Unit:
     def spec_name(self, var: Global) -> str:
         """The C name of what an aggregate keeps."""
         return f"{self.global_name(var)}_spec"
+
+    def symbol(self, what: tuple[int | str, ...]) -> int:
+        """The index of a symbol, told by its name and which one of several it is."""
+        if what not in self.symbols:
+            self.symbols.append(what)
+        return self.symbols.index(what)
 
     def table(self, key: str, make: list[str]) -> None:
         """Lines for file scope, once for each key."""

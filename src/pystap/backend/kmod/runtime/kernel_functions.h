@@ -2,14 +2,13 @@
 #ifndef PYSTAP_KERNEL_FUNCTIONS_H
 #define PYSTAP_KERNEL_FUNCTIONS_H
 
-#include <linux/kprobes.h>
-
-#include "kernel_probes.h"
+#include "kernel_symbols.h"
 
 struct stap_function_probe {
 	int probe;
 	struct stap_place place;
 	bool later; /* the function's module need not be there yet */
+	s64 apart; /* how far behind the symbol the function begins */
 	u32 offset;
 	int maxactive;
 	struct kprobe entry;
@@ -21,15 +20,7 @@ struct stap_function_probe {
 /* Where the place of a kprobe is for a script: not behind the instruction that marks entries. */
 static u64 stap_function_place(const struct stap_function_probe *f)
 {
-	u64 address = (u64)f->entry.addr;
-	u32 before;
-
-	if (f->offset || copy_from_kernel_nofault(&before, (void *)(address - 4), 4))
-		return address;
-	/* endbr64, and what kernels put there when nothing needs it */
-	if (before == 0xfa1e0ff3 || before == 0x001f0f66 || before == 0xd6401f0f)
-		return address - 4;
-	return address;
+	return f->offset ? (u64)f->entry.addr : stap_entry_of((u64)f->entry.addr);
 }
 
 static int stap_function_entered(struct kprobe *k, struct pt_regs *regs)
@@ -54,9 +45,14 @@ static int stap_function_left(struct kretprobe_instance *instance, struct pt_reg
 static int stap_function_start(struct stap_function_probe *f, bool returns)
 {
 	struct kprobe *k = returns ? &f->exit.kp : &f->entry;
+	u64 near = f->place.instance == STAP_ANCHORED ? stap_symbol_find(f->place.symbol) : 0;
 	int error;
 
-	if (f->place.address)
+	if (near)
+		k->addr = (void *)(near + f->apart);
+	else if (f->place.instance == STAP_ANCHORED)
+		return -ENOENT;
+	else if (f->place.address)
 		k->addr = (void *)f->place.address;
 	else if (f->place.instance >= 0)
 		return -ENOENT; /* nobody found it */

@@ -8,10 +8,13 @@
 
 #include "kernel_stack.h"
 
+/* The symbol is only near the place. */
+#define STAP_ANCHORED (-3)
+
 /* A place in the kernel: the session's process finds addresses that the kernel does not tell. */
 struct stap_place {
 	const char *symbol; /* MODULE:SYMBOL in a module */
-	int instance; /* of several of the name; -1: the name is enough */
+	int instance; /* of several of the name; -1: the name is enough; STAP_ANCHORED */
 	u64 address; /* 0: not known */
 };
 

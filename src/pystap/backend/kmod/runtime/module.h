@@ -100,8 +100,13 @@ static void stap_probes_stop(void)
 /* The session begins: begin probes, then all the others are registered. */
 static int stap_session_start(void)
 {
-	int error = 0;
+	int error = stap_symbols_start();
 
+	if (error) {
+		stap_session_exit();
+		stap_session_over = true; /* which has not begun */
+		return error;
+	}
 	preempt_disable();
 	stap_session_probes(STAP_INIT, STAP_STARTING);
 	stap_session_probes(STAP_BEGIN, STAP_STARTING);
@@ -184,6 +189,7 @@ static int stap_control_show(struct seq_file *file, void *data)
 	seq_printf(file, "attached %d\n", stap_attached);
 	seq_printf(file, "megabytes %llu\n", stap_ring_size >> 20);
 	seq_printf(file, "bulk %d\n", STAP_BULK);
+	seq_printf(file, "lacks %s\n", stap_lacked_symbol ? stap_lacked_symbol : "");
 	seq_printf(file, "failed %s\n", stap_failed_probe ? stap_failed_probe : "");
 	return 0;
 }
@@ -216,6 +222,7 @@ static const struct proc_ops stap_control_operations = {
 static void stap_module_undo(void)
 {
 	stap_probes_stop();
+	stap_symbols_stop();
 	stap_transport_destroy();
 	if (stap_script->objects)
 		stap_script->objects->destroy();

@@ -32,6 +32,13 @@ struct stap_wanted_objects {
 	void (*destroy)(void);
 };
 
+/* Something of the kernel's that has an address. */
+struct stap_symbol {
+	const char *name; /* MODULE:SYMBOL in a module */
+	int number; /* of several of the name, as the module's table has them; -1: there is but one */
+	u64 address; /* 0: not known, or its module is not there */
+};
+
 struct stap_script {
 	const struct stap_probe *probes;
 	u32 probe_count;
@@ -49,6 +56,8 @@ struct stap_script {
 	int (*create)(void);
 	void (*destroy)(void);
 	struct stap_place *const *places; /* that the session's process finds; NULL behind the last */
+	struct stap_symbol *symbols; /* that handlers ask for */
+	u32 symbol_count;
 	u32 sleepers; /* for each CPU: contexts that may wait for memory */
 	const struct stap_wanted_objects *objects; /* NULL: none */
 	int (*start)(void); /* all other probes */
@@ -70,6 +79,24 @@ static s64 __maybe_unused stap_set_verdict(struct stap_context *c, s64 verdict)
 	if (c->event->verdict)
 		*c->event->verdict = verdict;
 	return verdict;
+}
+
+/* Where a symbol is, or a run-time error. */
+static s64 __maybe_unused stap_symbol_address(struct stap_context *c,
+					      const struct stap_symbol *symbol, int position)
+{
+	u64 address = READ_ONCE(symbol->address);
+
+	if (unlikely(!address)) {
+		struct stap_sink s = stap_sink_of(c->message, STAP_MESSAGE_SIZE);
+
+		stap_put_text(&s, "where ");
+		stap_put_text(&s, symbol->name);
+		stap_put_text(&s, " was loaded is not known");
+		stap_sink_close(&s);
+		stap_context_fault(c, position);
+	}
+	return address;
 }
 
 static void stap_transport_message(enum stap_message kind, const char *text, size_t size, bool more);

@@ -29,6 +29,7 @@ IMPLEMENTATIONS: Final[dict[str, Callable[..., Any]]] = {
     "funcarg": _event("funcarg"),
     "reg": _event("reg"),
     "perf_counter": lambda _context, _op: 0,  # nothing counts here
+    "kernel_place": lambda _context, _op: 0,  # there is no kernel here
     "verdict": lambda _context, _op: 1,  # there are no packets here
     "set_verdict": lambda _context, _op, verdict: verdict,
     "set_hook_result": lambda _context, _op, result: result,  # nor hooks

@@ -1,0 +1,106 @@
+"""What becomes a kernel module, or is armed before a module is loaded, finds symbols by what is in
+their files: nothing of where they are now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from probes.madeup import MadeUp, compiled
+from probes.points import expr_text, parse_point, parse_var, token
+from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, Elf
+from pystap.lang import ast
+from pystap.probes import kernel_vars
+from pystap.probes.attach import KernelFunction
+from pystap.probes.base import Match, ProbeEnv
+from pystap.probes.kernel import FAMILY
+from pystap.probes.kernel_addresses import BOOT
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
+    return MadeUp(tmp_path_factory.mktemp("made") / "up")
+
+
+@pytest.fixture
+def env(kernel: MadeUp, monkeypatch: pytest.MonkeyPatch) -> ProbeEnv:
+    monkeypatch.setenv("SYSTEMTAP_DEBUGINFO_PATH", "/nonexistent")
+    monkeypatch.delenv("DEBUGINFOD_URLS", raising=False)
+    return kernel.env()
+
+
+def resolve(text: str, env: ProbeEnv) -> list[Match]:
+    found = FAMILY.resolve(parse_point(text), env)
+    return [part for match in found for part in (match.parts() if match.parts else [match])]
+
+
+def test_functions_of_one_name_in_a_module_that_comes(tmp_path: Path, env: ProbeEnv) -> None:
+    """They are told apart by the distance from a symbol that is the only one of its name."""
+    path = tmp_path / "pair.ko"
+    twin = """extern volatile long sink;
+    static __attribute__((noinline)) int twin(int n) {{ sink = n; return n + {}; }}
+    """
+    use = "int {}(int n) {{ return twin(n); }}\n"
+    compiled(
+        path, "volatile long sink;\nint first(int n) { return n; }\n",
+        twin.format(1) + use.format("second"), twin.format(2) + use.format("third"),
+    )  # fmt: skip
+    found = resolve(f'module("{path}").function("twin")', env)
+    places = [match.points[0][1] for match in found]
+    with Elf(str(path)) as elf:
+        symbols = [(s.value, s.name) for s in elf.symbols(SHT_SYMTAB) if s.kind == STT_FUNC]
+    starts = {name: value for value, name in symbols}
+    expected = []
+    for number, value in enumerate(sorted(value for value, name in symbols if name == "twin")):
+        anchor = max((starts[n], n) for n in ("first", "second", "third") if starts[n] < value)
+        expected.append(
+            KernelFunction(
+                "twin", "pair", instance=number, later=True,
+                anchor=anchor[1], apart=value - anchor[0],
+            )
+        )  # fmt: skip
+    assert sorted(places, key=str) == sorted(expected, key=str)
+
+
+def test_addresses_that_a_kernel_module_finds(kernel: MadeUp, env: ProbeEnv) -> None:
+    """Nothing of where the kernel and its modules are now is in what becomes a module."""
+    env.runtime = "kernel"
+    texts = {}
+    [match] = resolve(f'module("{kernel.module}").function("extra_open@extra.c")', env)
+    for name in ("$counter", "$zeros[1]"):
+        var = parse_var(name)
+        var.address_of = True
+        texts[name] = expr_text(match.context.resolve(var))
+    assert texts == {
+        "$counter": "+kernel_place('extra:counter', -1)",
+        "$zeros[1]": "(kernel_place('extra:zeros', -1) + 4)",
+    }
+    node = ast.AtVar(tok=token("@var"), target="counter@sub/other.c", module="kernel")
+    node.components, node.address_of = [], True
+    assert expr_text(kernel_vars.expand_var(node, env)).startswith(
+        "(kernel_place('_stext', -1) + "
+    )
+    assert env.debug is not None
+    assert BOOT not in env.debug.files
+
+
+def test_symbols_that_share_their_names(tmp_path: Path, env: ProbeEnv) -> None:
+    """Where a section has no other, the number among those of a name tells them apart; what only
+    the start of the module needs does not count."""
+    path = tmp_path / "same.ko"
+    early = '__attribute__((section(".init.data"))) static int state = 1;\n'
+    use = "int {}(int n) {{ state += n; return state; }}\n"
+    compiled(path, early + use.format("a"), "static int state = 2;\n" + use.format("b"),
+             "static int state = 3;\n" + use.format("c"))  # fmt: skip
+    env.runtime = "kernel"
+    found = []
+    for name in "bc":
+        [match] = resolve(f'module("{path}").function("{name}@{name}.c")', env)
+        var = parse_var("$state")
+        var.address_of = True
+        found.append(expr_text(match.context.resolve(var)))
+    with Elf(str(path)) as elf:
+        values = [s.value for s in elf.symbols(SHT_SYMTAB) if s.name == "state"]
+    assert len(values) == 3
+    assert found == ["+kernel_place('same:state', 0)", "+kernel_place('same:state', 1)"]
