@@ -19,8 +19,10 @@ struct stap_mapping {
 	const struct file *file;
 };
 
-/* The inode, on device 0, of the code that the kernel maps into every process. */
-#define STAP_VDSO_INODE 1
+/* The inode, on device 0, of the code that the kernel maps into every process; that of processes
+ * of 32 bits, of which nobody has a table. */
+#define STAP_VDSO_INODE 2
+#define STAP_NARROW_VDSO_INODE 1
 #define STAP_DEEPEST_TREE 8 /* one of 10^4 mappings has 4 levels */
 
 /* Take a member's value from somewhere in the kernel; whether that failed. */
@@ -58,6 +60,12 @@ static void *stap_tree_descend(const void *entry, unsigned long address)
 	return slots[i];
 }
 
+/* Whether the task was in code of 32 bits when it entered the kernel. */
+static bool stap_entered_narrow(void)
+{
+	return task_pt_regs(current)->cs == __USER32_CS;
+}
+
 /* Which file is mapped; nothing is known of other memory. */
 static void stap_mapping_identify(struct stap_mapping *m)
 {
@@ -69,7 +77,8 @@ static void stap_mapping_identify(struct stap_mapping *m)
 	m->inode = m->device = 0;
 	if (!m->file) {
 		if (m->start == (unsigned long)current->mm->context.vdso)
-			m->inode = STAP_VDSO_INODE;
+			m->inode = stap_entered_narrow() ? STAP_NARROW_VDSO_INODE :
+							   STAP_VDSO_INODE;
 		return;
 	}
 	if (stap_peek(inode, m->file->f_inode) || stap_peek(number, inode->i_ino) ||

@@ -2,7 +2,9 @@
  *
  * Each step looks for what is mapped at the address, for the row of that file's table, and reads
  * the stack as the row says (pystap/debuginfo/callframes.py).  Code that no row tells about is
- * taken to keep a frame pointer. */
+ * taken to keep a frame pointer.
+ *
+ * Of a process of 32 bits, esi and edi are where the rows look for r12 and r13. */
 #ifndef PYSTAP_KERNEL_USER_STACK_H
 #define PYSTAP_KERNEL_USER_STACK_H
 
@@ -29,15 +31,18 @@ struct stap_walk {
 	struct stap_user_stack *stack;
 	u64 reg[STAP_USER_REGISTERS];
 	u64 exact; /* STAP_EXACT, or 0 for a return address */
+	u32 word; /* bytes of a word of the stack */
+	bool in_call; /* of a task of 32 bits: it is in a system call */
 	bool found; /* the mapping is that of an address before */
 	struct stap_mapping mapping;
 };
 
 /* ---- reading the stack ---- */
 
-static bool stap_stack_word(u64 *to, u64 address)
+static bool stap_stack_word(const struct stap_walk *w, u64 *to, u64 address)
 {
-	return stap_memory_read(to, address, sizeof(*to), true);
+	*to = 0;
+	return stap_memory_read(to, address, w->word, true);
 }
 
 /* The return address that a return probe has replaced at a place of the stack, else `found`: the
@@ -71,11 +76,11 @@ static u64 stap_replaced_return(u64 place, u64 found)
 /* End a step: the return address is just below the frame. */
 static bool stap_walk_return(struct stap_walk *w, u64 cfa)
 {
-	u64 address;
+	u64 address, place = cfa - w->word;
 
-	if (!stap_stack_word(&address, cfa - 8))
+	if (!stap_stack_word(w, &address, place))
 		return false;
-	address = stap_replaced_return(cfa - 8, address);
+	address = stap_replaced_return(place, address);
 	w->reg[STAP_PC] = address;
 	w->reg[STAP_SP] = cfa;
 	return address != 0;
@@ -85,10 +90,18 @@ static bool stap_walk_frame_pointer(struct stap_walk *w)
 {
 	u64 frame = w->reg[STAP_BP];
 
-	if (frame - w->reg[STAP_SP] >= STAP_FARTHEST_FRAME || (frame & 7) ||
-	    !stap_stack_word(&w->reg[STAP_BP], frame))
+	if (frame - w->reg[STAP_SP] >= STAP_FARTHEST_FRAME ||
+	    (frame & (w->word - 1)) || !stap_stack_word(w, &w->reg[STAP_BP], frame))
 		return false;
-	return stap_walk_return(w, frame + 16);
+	return stap_walk_return(w, frame + 2 * w->word);
+}
+
+/* Go on to what called the kernel by __kernel_vsyscall, which saves ecx, edx and ebp. */
+static bool stap_walk_system_call(struct stap_walk *w)
+{
+	u64 here = w->reg[STAP_SP];
+
+	return stap_stack_word(w, &w->reg[STAP_BP], here) && stap_walk_return(w, here + 16);
 }
 
 /* Go on to what a signal interrupted: the kernel has put its registers there, as struct ucontext
@@ -101,7 +114,7 @@ static bool stap_walk_signal(struct stap_walk *w)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(numbers); i++)
-		if (!stap_stack_word(&w->reg[numbers[i]], here + offsets[i]))
+		if (!stap_stack_word(w, &w->reg[numbers[i]], here + offsets[i]))
 			return false;
 	w->exact = STAP_EXACT;
 	return true;
@@ -115,8 +128,8 @@ static bool stap_walk_row(struct stap_walk *w, const struct stap_unwind_row *row
 	int i;
 
 	if (row->kind == STAP_ROW_PLT)
-		cfa = here + ((w->reg[STAP_PC] & 15) >= 11 ? 16 : 8);
-	else if ((row->kind & ~15) == STAP_ROW_DEREF && !stap_stack_word(&cfa, cfa))
+		cfa = here + ((w->reg[STAP_PC] & 15) >= 11 ? 2 * w->word : w->word);
+	else if ((row->kind & ~15) == STAP_ROW_DEREF && !stap_stack_word(w, &cfa, cfa))
 		return false;
 	if (cfa <= here)
 		return false;
@@ -125,8 +138,9 @@ static bool stap_walk_row(struct stap_walk *w, const struct stap_unwind_row *row
 
 		if (row->saved[i] == STAP_SAVED_SAME)
 			continue;
-		place = row->saved[i] == STAP_SAVED_AT_FRAME ? *own : cfa + 8 * row->saved[i];
-		if (row->saved[i] == STAP_SAVED_LOST || !stap_stack_word(own, place))
+		place = row->saved[i] == STAP_SAVED_AT_FRAME ? *own :
+							       cfa + (s64)w->word * row->saved[i];
+		if (row->saved[i] == STAP_SAVED_LOST || !stap_stack_word(w, own, place))
 			*own = 0;
 	}
 	return stap_walk_return(w, cfa);
@@ -155,6 +169,10 @@ static bool stap_walk_step(struct stap_walk *w)
 	w->stack->frames[w->stack->count++] = address | w->exact;
 	if (!mapped)
 		return false;
+	if (w->in_call && w->exact && w->mapping.inode == STAP_NARROW_VDSO_INODE) {
+		w->exact = 0;
+		return stap_walk_system_call(w);
+	}
 	w->exact = 0;
 	o = stap_object_of(w->mapping.inode, w->mapping.device);
 	if (!o)
@@ -185,7 +203,14 @@ static bool stap_walk_begin(struct stap_walk *w, struct stap_context *c)
 		.reg = { r->ax, r->dx, r->cx, r->bx, r->si, r->di, r->bp, r->sp, r->r8, r->r9,
 			 r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, r->ip },
 		.exact = STAP_EXACT,
+		.word = 8,
 	};
+	if (stap_entered_narrow()) {
+		w->word = 4;
+		w->in_call = (long)r->orig_ax >= 0;
+		w->reg[12] = r->si;
+		w->reg[13] = r->di;
+	}
 	return true;
 }
 
@@ -263,7 +288,7 @@ static s64 __maybe_unused stap_user_place(struct stap_context *c, u64 address, s
 	u64 offset;
 
 	*p = (struct stap_user_place){ .address = address };
-	if (!stap_mapping_find(&m, address - back) || !m.inode)
+	if (!stap_mapping_find(&m, address - back) || m.inode <= STAP_NARROW_VDSO_INODE)
 		return 0;
 	offset = stap_mapping_offset(&m, address - back);
 	p->base = stap_mapping_offset(&m, 0);
