@@ -6,6 +6,8 @@ struct nfs_mount_data (linux/nfs_mount.h), RFC 1833 (rpcbind), RFC 5531 (record 
 """
 
 import ctypes
+import fcntl
+import mmap
 import os
 import socket
 import struct
@@ -16,6 +18,7 @@ import time
 EXPORTED = "/run/nfs-exported"
 INSECURE, ASYNC, NO_SUBTREE, HAS_FSID = 0x2, 0x10, 0x400, 0x2000
 VERSION_3, OVER_TCP, NO_LOCKS = 0x80, 0x40, 0x200
+PROGRAM, NUMBER = 100003, 0x12345678
 ADDRESS = ("127.0.0.1", 2049)
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -70,6 +73,9 @@ def serve() -> str:
     listener.bind(ADDRESS)
     listener.listen()
     put("/proc/fs/nfsd/portlist", f"{listener.fileno()}\n")
+    by_packets = socket.socket(type=socket.SOCK_DGRAM)
+    by_packets.bind(ADDRESS)
+    put("/proc/fs/nfsd/portlist", f"{by_packets.fileno()}\n")
     put("/proc/fs/nfsd/threads", "2\n")
     put("/proc/fs/nfsd/v4_end_grace", "Y\n")
     with open("/proc/fs/nfsd/filehandle", "r+") as file:
@@ -102,13 +108,27 @@ def use(place: str) -> None:
     os.lseek(file, 100, os.SEEK_SET)
     assert len(os.read(file, 9000)) == 4900
     print("used", place, os.fstat(file).st_ino, flush=True)
+    with mmap.mmap(file, 4096, prot=mmap.PROT_READ) as page:
+        assert page[:1] == b"x"
+    fcntl.lockf(file, fcntl.LOCK_SH, 300, 20)
     os.close(file)
     os.rename(place + "/data", place + "/other")
     assert not os.path.exists(place + "/absent")
     os.remove(place + "/other")
 
 
+def confuse() -> None:
+    """Send the server what is neither a call nor a reply: dropped; then call nothing, which is
+    answered, so that the other was worked on."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.connect(ADDRESS)
+        sender.send(struct.pack("!10I", NUMBER, 7, 2, PROGRAM, 3, 0, 0, 0, 0, 0))
+        sender.send(struct.pack("!10I", NUMBER + 1, 0, 2, PROGRAM, 3, 0, 0, 0, 0, 0))
+        assert sender.recv(100)[:4] == struct.pack("!I", NUMBER + 1)
+
+
 handle = serve()
+confuse()
 mount_3("/run/nfs-3", handle)
 options = b"vers=4.2,addr=127.0.0.1,clientaddr=127.0.0.1,rsize=4096,wsize=4096"
 mount("127.0.0.1:/", "/run/nfs-4", "nfs4", options)
