@@ -12,7 +12,7 @@ from lab.modules import Modules, staprun
 from userland import test_stack_processes as processes
 from userland import test_user_stacks as by_bpf
 
-pytestmark = [pytest.mark.lab, pytest.mark.shared_out(one_in=4)]
+pytestmark = [pytest.mark.lab, pytest.mark.shared_out(one_in=8)]
 
 ALWAYS = "-fno-optimize-sibling-calls -fno-ipa-icf"
 CASES = [

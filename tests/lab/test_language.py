@@ -34,7 +34,7 @@ def lent(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.mark.shared_out(one_in=4)
+@pytest.mark.shared_out(one_in=6)
 @pytest.mark.parametrize(
     ("case", "runtime"), [run for run in language.RUNS if run.values[1] == "bpf"]
 )
