@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,23 @@ def test_functions(tmp_path: Path) -> None:
         "procedure 14 of 3 is RENAME",
         "procedure 1 of 4 is RENAME",
     }
+
+
+@pytest.mark.shared_out
+def test_procedures(tmp_path: Path) -> None:
+    # some of it is told by tracepoints, which come with the module
+    subprocess.run(["modprobe", "sunrpc"], check=True)
+    lines = set(run(tmp_path, PROGRAM, FREE, DATA / "procedures.stp").out.splitlines())
+    assert lines >= {
+        "sunrpc.svc.process 100003 3 0 17 127.0.0.1 of nfsd 100003",
+        "packet 0x12345678",
+        "packet 0x12345679",
+        "sunrpc.svc.process 100003 3 6 6 127.0.0.1 of nfsd 100003",
+        "sunrpc.svc.process 100003 4 1 6 127.0.0.1 of nfsd 100003",
+        "sunrpc.svc.authorise 0x12345679 100003 3 0 127.0.0.1 of nfsd",
+        "sunrpc.svc.drop 0x12345678 17 127.0.0.1 of nfsd",
+        "sunrpc.svc.destroy nfsd nfsd 100003: 1 1 1",
+        "sunrpc.sched.release_task 100003 3 6",
+        "sunrpc.sched.release_task 100003 4 6",
+    }
+    assert not any(line.startswith("sunrpc.svc.authorise 0x12345678") for line in lines)
