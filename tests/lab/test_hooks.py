@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.test_kernel_functions import run
-from stap import STAP, wait_for
+from lab.test_kernel_functions import run, symbol
+from stap import STAP, stap, wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -79,6 +79,37 @@ assert one.recv(10) == b"hello"
         "3 - lo 1 7",
         "66 127.0.0.1 127.0.0.1 1 33 14",
     ]
+
+
+def test_watchpoints_of_all_forms() -> None:
+    """By name and by address, on numbers that are read and written by files of /proc/sys.
+
+    Each on a place of its own: QEMU's processor tells of one watchpoint that is hit, not of all.
+    """
+    files = {
+        "panic_timeout": "kernel/panic",
+        "panic_on_warn": "kernel/panic_on_warn",
+        "sysctl_oom_dump_tasks": "vm/oom_dump_tasks",
+        "sysctl_oom_kill_allocating_task": "vm/oom_kill_allocating_task",
+    }
+    _, any_length, write, both = map(symbol, files)
+    script = f"""
+    global hits
+    probe kernel.data("panic_timeout").rw, kernel.data({any_length:#x}).rw,
+          kernel.data({write:#x}).length(4).write, kernel.data({both:#x}).length(4).rw {{
+      if (ppid() == target()) hits[pp()]++
+    }}
+    probe end {{ foreach (point+ in hits) println(point, " ", hits[point]) }}
+    """
+    names = " ".join(f"/proc/sys/{name}" for name in files.values())
+    words = f"sh -c 'for f in {names}; do old=$(cat $f); sh -c \"echo $old > $f; :\"; done'"
+    done = stap("-c", words, "-e", script, timeout=300)
+    assert (done.err, done.status) == ("", 0)
+    counts = dict(line.rsplit(" ", 1) for line in done.out.splitlines())
+    assert counts[f"kernel.data({write:#x}).length(4).write"] == "1"
+    assert int(counts['kernel.data("panic_timeout").rw']) >= 2
+    assert int(counts[f"kernel.data({any_length:#x}).rw"]) >= 2
+    assert int(counts[f"kernel.data({both:#x}).length(4).rw"]) >= 2
 
 
 def test_security_hooks_that_refuse(tmp_path: Path) -> None:
