@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pystap.kernel.bpf import BpfError, bpf, pack
 
 ROOT = Path(__file__).resolve().parents[1]
 STAP = ROOT / ".venv" / "bin" / "stap"
+#: the interpreter itself: what a venv has in its place starts another program
+PYTHON = sys._base_executable  # type: ignore[attr-defined]  # typeshed leaves it out
 _BY_ID = {"prog_id": 13, "map_id": 14, "link_id": 30}  # key in fdinfo, BPF_*_GET_FD_BY_ID
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from stap import wait_for
+from stap import PYTHON, wait_for
 
-PYTHON = sys._base_executable  # type: ignore[attr-defined]
 _WORK = """
 import os
 f = os.open("/proc/version", os.O_RDONLY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,10 @@ import pytest
 from datadriven import Case
 from kmod.programs import Program
 from lab.modules import Module, Modules
-from stap import Done
+from stap import PYTHON, Done
 
 pytestmark = pytest.mark.lab
 
-PYTHON = sys._base_executable  # type: ignore[attr-defined]
 EMBEDDED = Module(
     "-g",
     "-e",

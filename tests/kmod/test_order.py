@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from lab.modules import Module, Modules
+from stap import PYTHON
 
 pytestmark = pytest.mark.lab
 
-PYTHON = sys._base_executable  # type: ignore[attr-defined]
 TURNS = 3000
 TOLD = 1_000_000  # added to the turn's number, which is no descriptor of anybody's then
 

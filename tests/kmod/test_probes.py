@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from lab.modules import Module, Modules, staprun, started
+from stap import PYTHON
 
 pytestmark = pytest.mark.lab
 
-PYTHON = sys._base_executable  # type: ignore[attr-defined]
 CAT = "/bin/cat /etc/hostname /nonexistent"
 LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
 MINE = "if (pid() != target()) next;"

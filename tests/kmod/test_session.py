@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from lab.modules import Module, Modules
+from stap import PYTHON
 
 pytestmark = pytest.mark.lab
 
-PYTHON = sys._base_executable  # type: ignore[attr-defined]
 
 HELLO = Module("-e", 'probe begin { printf("Hello, World!\\n"); exit() }')
 COUNT = Module(

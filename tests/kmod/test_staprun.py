@@ -19,13 +19,12 @@ from pystap.cli.report import PassReport
 from pystap.staprun import merge
 from pystap.staprun.control import RUNNING, Control, loaded_modules
 from pystap.staprun.records import BULK_MAGIC
-from stap import Done, wait_for
+from stap import PYTHON, Done, wait_for
 
 from .conftest import left
 
 pytestmark = pytest.mark.lab
 
-PYTHON = sys._base_executable  # type: ignore[attr-defined]
 SOURCES = Path(__file__).parents[2] / "src"
 TICKS = """
     global n

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from lab.modules import Module, Modules
+from stap import PYTHON
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_staprun.py"
-PYTHON = sys._base_executable  # type: ignore[attr-defined]
 HELLO = Module("-m", "simple", "-e", 'global x probe oneshot { println("hello ", x); x++ }')
 NOT_IN_IT = ("backend", "cli", "ir", "lang", "probes", "sema", "tapset")
 

@@ -4,16 +4,14 @@ are called with and what they return; whatever mechanism serves them."""
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from stap import Done, stap
+from stap import PYTHON, Done, stap
 
 pytestmark = pytest.mark.lab
 
-PYTHON = sys._base_executable  # type: ignore[attr-defined]
 _SECONDS = 300
 _CALLS, _SIZE = 100, 4321
 

@@ -58,6 +58,12 @@ def resolve(text: str, environment: ProbeEnv | None = None) -> list[Match]:
     return found.resolve(point, environment or env())
 
 
+def resolve_parts(text: str, environment: ProbeEnv) -> list[Match]:
+    """The same, with the parts of matches that come in parts."""
+    found = resolve(text, environment)
+    return [part for match in found for part in (match.parts() if match.parts else [match])]
+
+
 def show(matches: list[Match]) -> str:
     """One line for each place: the point and how it attaches."""
     return "\n".join(f"{point}  {attach}" for match in matches for point, attach in match.points)

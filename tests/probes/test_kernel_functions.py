@@ -106,7 +106,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> ProbeEnv:
 
 
 def resolve(text: str, env: ProbeEnv) -> list[Match]:
-    return FAMILY.resolve(parse_point(text), env)
+    return FAMILY.resolve(parse_point(text), env)  # a pattern of families is this one's, too
 
 
 @pytest.mark.parametrize("case", load_cases(_HERE / "kernel_functions.test"), ids=str)

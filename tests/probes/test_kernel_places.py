@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from probes.madeup import MODULE, VMLINUX, MadeUp, line
-from probes.points import parse_point, parse_var, token
+from probes.points import parse_var, resolve_parts, token
 from pystap.debuginfo.kernelimage import section_file
 from pystap.diag.diagnostic import DiagnosticError
 from pystap.ir.probe import Probe
@@ -20,7 +20,6 @@ from pystap.probes import kernel_addresses
 from pystap.probes.attach import KernelFunction, SessionEvent
 from pystap.probes.base import Match, ProbeEnv
 from pystap.probes.core import CoreContext
-from pystap.probes.kernel import FAMILY
 from pystap.probes.user_code import CalleeContext
 from stap import stap
 
@@ -38,15 +37,10 @@ def env(kernel: MadeUp, monkeypatch: pytest.MonkeyPatch) -> ProbeEnv:
     return kernel.env()
 
 
-def resolve(text: str, env: ProbeEnv) -> list[Match]:
-    found = FAMILY.resolve(parse_point(text), env)
-    return [part for match in found for part in (match.parts() if match.parts else [match])]
-
-
 def shown(text: str, env: ProbeEnv) -> list[str]:
     """Each place: what is asked for there, the symbol, and whether it is inside of a function."""
     lines = []
-    for match in resolve(text, env):
+    for match in resolve_parts(text, env):
         for point, where in match.points:
             assert isinstance(where, KernelFunction)
             asked = re.findall(r'"([^"]*)"', point)
@@ -76,7 +70,7 @@ def test_functions_of_a_file(env: ProbeEnv) -> None:
 
 
 def test_bound_of_returns(env: ProbeEnv) -> None:
-    [match] = resolve('kernel.function("work@work.c").return.maxactive(3)', env)
+    [match] = resolve_parts('kernel.function("work@work.c").return.maxactive(3)', env)
     [(text, where)] = match.points
     assert where == KernelFunction("work", is_return=True, maxactive=3)
     assert text.endswith('").return.maxactive(3)')
@@ -89,7 +83,7 @@ def test_functions_of_one_name(env: ProbeEnv) -> None:
     assert first.endswith("-> twin#0")
     assert second.endswith("-> twin#1")
     assert shown('kernel.function("twin")', env) == ["twin -> twin#0", "twin -> twin#1"]
-    for match in resolve('kernel.function("twin")', env):
+    for match in resolve_parts('kernel.function("twin")', env):
         assert match.context.variables() == [("$n", "int")]
 
 
@@ -97,7 +91,7 @@ def test_a_name_means_where_it_was_inlined_too(env: ProbeEnv) -> None:
     found = shown('kernel.function("doubled")', env)
     assert [text.rpartition(" ")[2].rstrip("+") for text in found] == ["_start", "work"]
     with pytest.raises(DiagnosticError, match="no function 'doubled'"):
-        resolve('kernel.function("doubled").call', env)
+        resolve_parts('kernel.function("doubled").call', env)
 
 
 @pytest.mark.parametrize("lines", ["total", "sink", "out"])
@@ -124,7 +118,7 @@ def test_several_statements(env: ProbeEnv) -> None:
 def test_nearest_statement(env: ProbeEnv) -> None:
     nothing = line(VMLINUX, "total") - 1  # an empty line
     with pytest.raises(DiagnosticError, match=rf"no line records for work\.c:{nothing} .*try"):
-        resolve(f'kernel.statement("work@work.c:{nothing}")', env)
+        resolve_parts(f'kernel.statement("work@work.c:{nothing}")', env)
     [found] = shown(f'kernel.statement("work@work.c:{nothing}").nearest', env)
     assert found == f"work@work.c:{nothing + 1} -> work+"
 
@@ -132,33 +126,33 @@ def test_nearest_statement(env: ProbeEnv) -> None:
 def test_by_address(kernel: MadeUp, env: ProbeEnv) -> None:
     """Addresses are those of the kernel that runs."""
     [start] = kernel.addresses["work"]
-    [match] = resolve(f"kernel.statement({start})", env)
+    [match] = resolve_parts(f"kernel.statement({start})", env)
     assert match.points[0][0] == f"kernel.statement({start:#x})"
     assert [name for name, _ in match.context.variables()] == ["$node", "$n", "$colour"]
-    [match] = resolve(f"kernel.statement({start + 1}).nearest", env)
+    [match] = resolve_parts(f"kernel.statement({start + 1}).nearest", env)
     assert match.points[0][1] == KernelFunction("work")
-    [match] = resolve(f"kernel.function({start + 3})", env)
+    [match] = resolve_parts(f"kernel.function({start + 3})", env)
     assert match.points[0][1] == KernelFunction("work")
     for suffix in (".call", ".return"):
-        [match] = resolve(f"kernel.function({start}){suffix}", env)
+        [match] = resolve_parts(f"kernel.function({start}){suffix}", env)
         assert match.points[0][0] == f"kernel.function({start:#x}){suffix}"
-    [match] = resolve(f"kernel.function({start + 1}).return.maxactive(4)", env)
+    [match] = resolve_parts(f"kernel.function({start + 1}).return.maxactive(4)", env)
     assert match.points[0][1] == KernelFunction("work", is_return=True, maxactive=4)
     with pytest.raises(DiagnosticError, match="no function of the kernel at address 0x1"):
-        resolve("kernel.statement(0x1).nearest", env)
+        resolve_parts("kernel.statement(0x1).nearest", env)
 
 
 def test_inlined_by_address(kernel: MadeUp, env: ProbeEnv) -> None:
     [where] = [
         where
-        for match in resolve('kernel.function("doubled").inline', env)
+        for match in resolve_parts('kernel.function("doubled").inline', env)
         for _, where in match.points
         if isinstance(where, KernelFunction) and where.symbol == "work"
     ]
     place = kernel.addresses["work"][0] + where.offset
-    [match] = resolve(f"kernel.function({place}).inline", env)
+    [match] = resolve_parts(f"kernel.function({place}).inline", env)
     assert match.points == [(f"kernel.function({place:#x}).inline", where)]
-    assert resolve(f"kernel.function({kernel.addresses['other'][0]}).inline", env) == []
+    assert resolve_parts(f"kernel.function({kernel.addresses['other'][0]}).inline", env) == []
 
 
 def test_exported_of_a_module(kernel: MadeUp, env: ProbeEnv) -> None:
@@ -194,11 +188,11 @@ def test_module(kernel: MadeUp, env: ProbeEnv) -> None:
         [found] = shown(f'module("{module}").statement("*@extra.c:{flags}")', env)
         assert found == f"extra extra_open@extra.c:{flags} -> extra:extra_open"
     with pytest.raises(DiagnosticError, match="module 'another' is not loaded"):
-        resolve('module("another").function("*@extra.c")', env)
+        resolve_parts('module("another").function("*@extra.c")', env)
 
 
 def test_calls_from_the_last_function_of_a_module(kernel: MadeUp, env: ProbeEnv) -> None:
-    [match] = resolve(
+    [match] = resolve_parts(
         f'module("{kernel.module}").function("extra_last").callee("extra_open")', env
     )
     assert isinstance(match.context, CalleeContext)
@@ -216,13 +210,13 @@ def test_module_that_is_not_loaded(kernel: MadeUp, env: ProbeEnv, tmp_path: Path
     """Its places are known by its file; they are armed when it comes, its beginning too."""
     path = tmp_path / "coming.ko"
     path.write_bytes(kernel.module.read_bytes())
-    matches = resolve(f'module("{path}").function("*@extra.c")', env)
+    matches = resolve_parts(f'module("{path}").function("*@extra.c")', env)
     places = {match.points[0][0]: match.points[0][1] for match in matches}
     names = [where.symbol for where in places.values() if isinstance(where, KernelFunction)]
     assert names == ["extra_open", "extra_last", "extra_begin"]
     assert all(isinstance(w, KernelFunction) and w.later for w in places.values())
     assert all(text.startswith('module("coming").function("') for text in places)
-    [plain] = resolve(f'module("{path}").function("extra_open")', env)
+    [plain] = resolve_parts(f'module("{path}").function("extra_open")', env)
     assert plain.points[0][1] == KernelFunction("extra_open", "coming", later=True)
     with pytest.raises(DiagnosticError, match="was loaded is not known"):
         plain.context.resolve(parse_var("$counter"))
@@ -253,23 +247,23 @@ def address(match: Match, text: str, ip: int) -> int:
 
 def test_globals_are_where_the_kernel_was_put(kernel: MadeUp, env: ProbeEnv) -> None:
     at = kernel.addresses
-    [match] = resolve('kernel.function("work@work.c")', env)
+    [match] = resolve_parts('kernel.function("work@work.c")', env)
     assert address(match, "$total", at["work"][0]) == at["total"][0]
     assert address(match, "$later", at["work"][0]) == at["later"][0]
     assert address(match, "$counter", at["work"][0]) == at["counter"][0]
     assert address(match, "$table[2]->next", at["work"][0]) == at["table"][0] + 2 * 24 + 8
     inside = f'kernel.statement("work@work.c:{line(VMLINUX, "out")}")'
-    [match] = resolve(inside, env)
+    [match] = resolve_parts(inside, env)
     where = match.points[0][1]
     assert isinstance(where, KernelFunction)
     assert address(match, "$total", at["work"][0] + where.offset) == at["total"][0]
-    [match] = resolve('kernel.function("other@other.c")', env)
+    [match] = resolve_parts('kernel.function("other@other.c")', env)
     assert address(match, "$counter", at["other"][0]) == at["counter"][1]
 
 
 def test_data_of_modules_lie_anywhere(kernel: MadeUp, env: ProbeEnv) -> None:
     at = kernel.addresses
-    [match] = resolve(f'module("{kernel.module}").function("extra_open@extra.c")', env)
+    [match] = resolve_parts(f'module("{kernel.module}").function("extra_open@extra.c")', env)
     assert address(match, "$counter", at["extra_open"][0]) == at["counter"][2]
     assert address(match, "$zeros[1]", at["extra_open"][0]) == at["zeros"][0] + 4
     assert env.debug is not None
@@ -291,7 +285,7 @@ def test_var_by_unit(kernel: MadeUp, env: ProbeEnv) -> None:
 
 
 def test_what_is_gone_is_refused_with_the_reason(env: ProbeEnv) -> None:
-    [match] = resolve(f'kernel.statement("work@work.c:{line(VMLINUX, "out")}")', env)
+    [match] = resolve_parts(f'kernel.statement("work@work.c:{line(VMLINUX, "out")}")', env)
     names = [name for name, _ in match.context.variables()]
     assert "$node" not in names
     with pytest.raises(DiagnosticError, match=r"'\$node' not accessible at this address \(pc: 0x"):
@@ -301,7 +295,7 @@ def test_what_is_gone_is_refused_with_the_reason(env: ProbeEnv) -> None:
 
 
 def test_enumerators(env: ProbeEnv) -> None:
-    [match] = resolve('kernel.function("work@work.c")', env)
+    [match] = resolve_parts('kernel.function("work@work.c")', env)
     found = match.context.resolve(parse_var("$GREEN"))
     assert isinstance(found, ast.Number)
     assert found.value == 5
@@ -358,19 +352,19 @@ def test_var_of_several_modules(tmp_path: Path) -> None:
 )
 def test_refused(point: str, message: str, env: ProbeEnv) -> None:
     with pytest.raises(DiagnosticError, match=re.escape(message)):
-        resolve(point, env)
+        resolve_parts(point, env)
 
 
 def test_elsewhere(env: ProbeEnv) -> None:
     with pytest.raises(DiagnosticError) as caught:
-        resolve('kernel.function("work@sub/other.c")', env)
+        resolve_parts('kernel.function("work@sub/other.c")', env)
     assert re.search(r"'work' is in \S*work\.c$", caught.value.diagnostic.hint or "")
 
 
 def test_without_debug_information(env: ProbeEnv, tmp_path: Path) -> None:
     env.release = f"{tmp_path}/"
     with pytest.raises(DiagnosticError) as caught:
-        resolve('kernel.function("work@work.c")', env)
+        resolve_parts('kernel.function("work@work.c")', env)
     found = caught.value.diagnostic
     assert found.message.startswith("missing x86_64 kernel/module debuginfo [man warning::debug")
     assert f"looked for {tmp_path}/vmlinux" in found.notes
@@ -392,7 +386,7 @@ def test_damaged(kernel: MadeUp, env: ProbeEnv, tmp_path: Path) -> None:
             fresh = kernel.env()
             fresh.release = str(tmp_path)
             with contextlib.suppress(DiagnosticError):
-                for match in resolve(point, fresh):
+                for match in resolve_parts(point, fresh):
                     match.context.variables()
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from probes.madeup import MadeUp, compiled
-from probes.points import expr_text, parse_point, parse_var, token
+from probes.points import expr_text, parse_var, resolve_parts, token
 from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, Elf
 from pystap.lang import ast
 from pystap.probes import kernel_vars
 from pystap.probes.attach import KernelFunction
-from pystap.probes.base import Match, ProbeEnv
-from pystap.probes.kernel import FAMILY
+from pystap.probes.base import ProbeEnv
 from pystap.probes.kernel_addresses import BOOT
 
 
@@ -30,11 +29,6 @@ def env(kernel: MadeUp, monkeypatch: pytest.MonkeyPatch) -> ProbeEnv:
     return kernel.env()
 
 
-def resolve(text: str, env: ProbeEnv) -> list[Match]:
-    found = FAMILY.resolve(parse_point(text), env)
-    return [part for match in found for part in (match.parts() if match.parts else [match])]
-
-
 def test_functions_of_one_name_in_a_module_that_comes(tmp_path: Path, env: ProbeEnv) -> None:
     """They are told apart by the distance from a symbol that is the only one of its name."""
     path = tmp_path / "pair.ko"
@@ -46,7 +40,7 @@ def test_functions_of_one_name_in_a_module_that_comes(tmp_path: Path, env: Probe
         path, "volatile long sink;\nint first(int n) { return n; }\n",
         twin.format(1) + use.format("second"), twin.format(2) + use.format("third"),
     )  # fmt: skip
-    found = resolve(f'module("{path}").function("twin")', env)
+    found = resolve_parts(f'module("{path}").function("twin")', env)
     places = [match.points[0][1] for match in found]
     with Elf(str(path)) as elf:
         symbols = [(s.value, s.name) for s in elf.symbols(SHT_SYMTAB) if s.kind == STT_FUNC]
@@ -67,7 +61,7 @@ def test_addresses_that_a_kernel_module_finds(kernel: MadeUp, env: ProbeEnv) -> 
     """Nothing of where the kernel and its modules are now is in what becomes a module."""
     env.runtime = "kernel"
     texts = {}
-    [match] = resolve(f'module("{kernel.module}").function("extra_open@extra.c")', env)
+    [match] = resolve_parts(f'module("{kernel.module}").function("extra_open@extra.c")', env)
     for name in ("$counter", "$zeros[1]"):
         var = parse_var(name)
         var.address_of = True
@@ -96,7 +90,7 @@ def test_symbols_that_share_their_names(tmp_path: Path, env: ProbeEnv) -> None:
     env.runtime = "kernel"
     found = []
     for name in "bc":
-        [match] = resolve(f'module("{path}").function("{name}@{name}.c")', env)
+        [match] = resolve_parts(f'module("{path}").function("{name}@{name}.c")', env)
         var = parse_var("$state")
         var.address_of = True
         found.append(expr_text(match.context.resolve(var)))
