@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from pystap.debuginfo.callframes import Row
     from pystap.debuginfo.sourceplaces import Inlined, Place
 
+#: inode number, on device 0, that stands for the code that the kernel maps into every process
+VDSO_INODE: Final = 2
+#: the same of processes of 32 bits, of which nobody has a table
+NARROW_VDSO_INODE: Final = 1
+
 ELEMENT: Final = 16
 HEADER: Final = 4  # elements
 _HEADER: Final = struct.Struct("<IIIIIIIIIIIIqQ")

@@ -29,37 +29,23 @@ def attach_uprobes(
     attached: Attached,
     on_failure: Failure,
 ) -> None:
-    """Attach each probe of a program at its place, told apart by the cookie.
+    """Attach each probe of a program at its place, told apart by the cookie; that of a session
+    tells both probes, the entry's above.
 
     ``on_failure`` is told the probes whose place the kernel refuses; :class:`AttachError` is
     raised for what concerns more than a place.
     """
+    entries: dict[int, int] | None = None
+    indexes = spec.probes
     if spec.attach == "uprobe_session":
-        _attach_sessions(artifact, spec, program, attached, on_failure)
-        return
-    if not spec.attach.endswith("_multi"):
-        for index in spec.probes:
+        indexes = spec.probes[1::2]
+        entries = dict(zip(indexes, spec.probes[::2]))
+    elif not spec.attach.endswith("_multi"):
+        for index in indexes:
             _attach_one(artifact, index, program, attached, on_failure)
         return
     files: dict[tuple[str, int], list[int]] = {}
-    for index in spec.probes:
-        where = _where(artifact, index)
-        files.setdefault((where.path, where.pid), []).append(index)
-    for probes in files.values():
-        _attach_multi(artifact, probes, program, attached, on_failure)
-
-
-def _attach_sessions(
-    artifact: Artifact,
-    spec: ProgramSpec,
-    program: Program,
-    attached: Attached,
-    on_failure: Failure,
-) -> None:
-    """Attach at entries and returns; the cookie tells both probes, the entry's above."""
-    files: dict[tuple[str, int], list[int]] = {}
-    entries = dict(zip(spec.probes[1::2], spec.probes[::2]))
-    for index in entries:
+    for index in indexes:
         where = _where(artifact, index)
         files.setdefault((where.path, where.pid), []).append(index)
     for probes in files.values():
@@ -97,7 +83,7 @@ def _attach_multi(
     program: Program,
     attached: Attached,
     on_failure: Failure,
-    entries: dict[int, int] | None = None,
+    entries: dict[int, int] | None,
 ) -> None:
     """One link for a file; when the kernel refuses it, halves, until it is clear because of which
     place.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from threading import Thread
 
 from pystap.debuginfo.elf import ElfError
-from pystap.debuginfo.objecttable import with_path
+from pystap.debuginfo.objecttable import VDSO_INODE, with_path
 from pystap.kernel.syscalls import PAGE_SIZE, Mapping
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
             """Let go of the tables."""
 
 
-_VDSO = (2, 0)  # as the programs call the kernel's own code in every process
+_VDSO = (VDSO_INODE, 0)
 _LARGE = 64 << 20  # bytes of a file that is not read while handlers wait to be heard
 
 

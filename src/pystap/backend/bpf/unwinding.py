@@ -16,7 +16,6 @@ from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.user_mappings import (
     END,
     INODE,
-    NARROW_VDSO_INODE,
     START,
     Reader,
     entered_narrow,
@@ -26,6 +25,7 @@ from pystap.backend.bpf.user_mappings import (
 )
 from pystap.backend.bpf.user_objects import UNWIND, Table, note_unknown
 from pystap.debuginfo import callframes as rows
+from pystap.debuginfo.objecttable import NARROW_VDSO_INODE
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:

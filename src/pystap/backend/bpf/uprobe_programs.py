@@ -7,6 +7,8 @@ from pystap.backend.bpf.attachments import Entry, check_process
 from pystap.backend.bpf.levels import level_of
 from pystap.backend.bpf.programs import check_running, emit_handler
 from pystap.backend.llvm.object import MAGIC_CALL
+from pystap.kernel.bpf import PROG_TYPE_KPROBE, TRACE_UPROBE_SESSION
+from pystap.kernel.features import SESSION_FUNCTIONS
 from pystap.probes.attach import Uprobe
 from pystap.typing import TYPE_CHECKING, Final
 
@@ -17,11 +19,9 @@ if TYPE_CHECKING:
     from pystap.backend.llvm.builder import FunctionBuilder, Value
     from pystap.ir.module import Probe
 
-_KPROBE: Final = 2  # enum bpf_prog_type
-_UPROBE_SESSION: Final = 57  # enum bpf_attach_type
 _IS_RETURN: Final = MAGIC_CALL + 2
 _WORD_OF_CALL: Final = MAGIC_CALL + 3
-_FUNCTIONS: Final = {_IS_RETURN: "bpf_session_is_return", _WORD_OF_CALL: "bpf_session_cookie"}
+_FUNCTIONS: Final = dict(zip((_IS_RETURN, _WORD_OF_CALL), SESSION_FUNCTIONS))
 #: what a call's word differs by from the value it stands for: 0 is that of a call without one
 _NOT_NOTHING: Final = 0x5BD1_E995_9D1B_58CD
 
@@ -82,8 +82,8 @@ def _session(unit: Unit, pairs: list[Pair]) -> Entry:
     indexes = tuple(index for pair in pairs for index in pair)
     sleepable = faulting.sleeps(unit)
     return Entry(
-        name, _KPROBE, "uprobe_session", indexes, expected_attach=_UPROBE_SESSION,
-        sleepable=sleepable,
+        name, PROG_TYPE_KPROBE, "uprobe_session", indexes,
+        expected_attach=TRACE_UPROBE_SESSION, sleepable=sleepable,
     )  # fmt: skip
 
 

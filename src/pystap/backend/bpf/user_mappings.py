@@ -11,6 +11,7 @@ from __future__ import annotations
 from pystap.backend.bpf import helpers
 from pystap.backend.bpf.facts import X86_CS
 from pystap.backend.bpf.scope import Scope, runtime_scope
+from pystap.debuginfo.objecttable import NARROW_VDSO_INODE, VDSO_INODE
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ DEVICE: Final = 32
 FILE: Final = 40  # address of the struct file, 0 for none
 _SIZE: Final = 48
 _AREA: Final = "mapping"
-#: inode number of the code that the kernel maps into every process, on device 0
-VDSO_INODE: Final = 2
-#: the same of processes of 32 bits, of which nobody has a table
-NARROW_VDSO_INODE: Final = 1
 _NARROW_CODE: Final = 0x23  # code segment of 32 bits, __USER32_CS of <asm/segment.h>
 
 _NODE_SIZE: Final = 256

@@ -12,7 +12,7 @@ from pystap.backend.bpf.artifact import CONTROL_UNKNOWN_OBJECTS
 from pystap.backend.bpf.scope import Scope, runtime_scope
 from pystap.backend.bpf.unit import control_word
 from pystap.backend.bpf.user_mappings import Reader, find_mapping, found, offset_in_file
-from pystap.debuginfo.objecttable import ELEMENT
+from pystap.debuginfo.objecttable import ELEMENT, NARROW_VDSO_INODE, VDSO_INODE
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def note_unknown(s: Scope, table: Table, address: Value) -> None:
     """Emit the note that a file has no table, once for each."""
     u, b = s.u, s.b
     inode = b.load("i64", table.identity)
-    with b.if_(inode.ugt(user_mappings.VDSO_INODE)):
+    with b.if_(inode.ugt(VDSO_INODE)):
         note = b.alloca(f"[{_NOTE} x i8]", align=8)
         for at in range(16, _NOTE, 8):
             b.store(0, note, at)
@@ -214,7 +214,7 @@ def _emit_resolve(u: Unit, b: FunctionBuilder) -> None:
     with b.if_(find_mapping(s, index, place).eq(0)):
         b.ret(0)
     inode = b.load("i64", found(s), user_mappings.INODE)
-    with b.if_(inode.ule(user_mappings.NARROW_VDSO_INODE)):
+    with b.if_(inode.ule(NARROW_VDSO_INODE)):
         b.ret(0)
     offset = offset_in_file(s, place)
     b.store(1, words, RESULT["known"])

@@ -52,11 +52,11 @@ def tell_mechanisms(unit: Unit, entries: list[Entry]) -> None:
     for entry in entries:
         where = unit.module.probes[entry.probes[0]].attach
         assert isinstance(where, Uprobe)
-        against = _against_multi(unit, where)
         if entry.attach == "uprobe_session":
             how = "uprobe session, a link for the entries and returns of a file's functions"
             told.setdefault(how, []).extend(entry.probes[1::2])
             continue
+        against = _against_multi(unit, where)
         how = f"uprobe, {against}" if against else "uprobe.multi, a link for all places of a file"
         told.setdefault(how, []).extend(entry.probes)
     for how, probes in told.items():

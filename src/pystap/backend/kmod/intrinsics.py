@@ -124,9 +124,7 @@ def long_of(w: Writer, expr: ops.Intrinsic) -> str:
     args = values_of(w, expr.args)
     if expr.name in _TABLES:
         return w.temp(tables.number_call(w.unit, expr, args))
-    words = {"pos": expr.pos, "word": _word(expr), "prefix": w.unit.prefix,
-             "index": _index(w, expr)}  # fmt: skip
-    call = _LONGS[expr.name].format(*args, **words)
+    call = _LONGS[expr.name].format(*args, **_names(w, expr), index=_index(w, expr))
     if info.result is Ty.VOID:
         w.line(f"{call};")
         result = "0"
@@ -147,11 +145,14 @@ def text_into(w: Writer, expr: ops.Intrinsic, to: str, size: str) -> None:
     if expr.name in _TABLES:
         w.line(tables.text_call(w.unit, expr, args, to, size))
         return
-    words = {"pos": expr.pos, "to": to, "size": size, "prefix": w.unit.prefix,
-             "word": _word(expr)}  # fmt: skip
-    w.line(_TEXTS[expr.name].format(*args, **words) + ";")
+    w.line(_TEXTS[expr.name].format(*args, **_names(w, expr), to=to, size=size) + ";")
     if INTRINSICS[expr.name].fallible:
         w.check()
+
+
+def _names(w: Writer, expr: ops.Intrinsic) -> dict[str, object]:
+    """What the C text of every call may ask for."""
+    return {"pos": expr.pos, "word": _word(expr), "prefix": w.unit.prefix}
 
 
 def _index(w: Writer, expr: ops.Intrinsic) -> int:

@@ -13,6 +13,7 @@ from pystap.backend.kmod.statements import held, statements
 from pystap.backend.kmod.storage import declare_globals
 from pystap.backend.kmod.unit import Unit
 from pystap.backend.kmod.writer import Writer, quoted
+from pystap.debuginfo.objecttable import NARROW_VDSO_INODE, VDSO_INODE
 from pystap.ir import ops
 from pystap.ir.module import Function, Handler, Module
 from pystap.ir.types import LocalVar, Ty
@@ -105,6 +106,8 @@ def _defines(units: Sequence[Unit]) -> list[str]:
         "HIST_WIDTH": limits.hist_width,
         "HIST_ELISION": f"({limits.hist_elision})",
         "MAX_GROUPS": max([r.groups for r in regexes], default=1),
+        "STAP_VDSO_INODE": VDSO_INODE,
+        "STAP_NARROW_VDSO_INODE": NARROW_VDSO_INODE,
         "STAP_COUNTERS": max(len(counter_probes(unit.module)) for unit in units),
         "MAX_REGISTERS": max(patterns.most_registers(unit.module) for unit in units),
     }

@@ -15,14 +15,10 @@
 struct stap_mapping {
 	u64 start, end;
 	u64 offset; /* of its beginning in the file, in bytes */
-	u64 inode, device; /* of the file */
+	u64 inode, device; /* of the file; STAP_VDSO_INODE, 0: the kernel's own code */
 	const struct file *file;
 };
 
-/* The inode, on device 0, of the code that the kernel maps into every process; that of processes
- * of 32 bits, of which nobody has a table. */
-#define STAP_VDSO_INODE 2
-#define STAP_NARROW_VDSO_INODE 1
 #define STAP_DEEPEST_TREE 8 /* one of 10^4 mappings has 4 levels */
 
 /* Take a member's value from somewhere in the kernel; whether that failed. */
