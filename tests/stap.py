@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +59,18 @@ def started(
     finally:
         if process.poll() is None:
             process.kill()
+        process.wait()
+
+
+@contextmanager
+def repeated(line: str) -> Iterator[None]:
+    """A line of shell run over and over beside a test; ends with the test, however that ends."""
+    words = ["setpriv", "--pdeathsig", "KILL", "/bin/sh", "-c", f"while :; do {line}; done"]
+    process = subprocess.Popen(words, start_new_session=True)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

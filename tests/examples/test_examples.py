@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from stap import ROOT, stap
+from stap import ROOT, repeated, stap
 
 EXAMPLES = ROOT / "examples"
 LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
 
 
-@contextmanager
-def load(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that runs over and over until it is killed here."""
-    line = " ".join(command)
-    process = subprocess.Popen(["/bin/sh", "-c", f"while :; do {line}; sleep 0.01; done"])
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+def load(*command: str) -> AbstractContextManager[None]:
+    """A command that runs over and over until it is ended here."""
+    return repeated(" ".join(command) + "; sleep 0.01")
 
 
 def run(name: str, *words: str) -> str:

@@ -8,12 +8,12 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from stap import STAP, BpfObjects, stap, started, wait_for
+from stap import STAP, BpfObjects, repeated, stap, started, wait_for
 
 ACTOR_SOURCE = Path(__file__).parent / "data" / "actor.c"
 # Timers run when everything else does: what happens after this line is seen.
@@ -304,16 +304,9 @@ def children_of(seen: list[tuple[str, int, int]], s: Running, pid: int) -> set[i
     return {int(row[1]) for row in rows if row[3] == str(pid)}
 
 
-@contextmanager
-def bystanders(actor: Path) -> Iterator[None]:
+def bystanders(actor: Path) -> AbstractContextManager[None]:
     """The same program, started again and again by somebody else."""
-    command = f'while :; do "{actor}" work:1 fork:1; done'
-    process = subprocess.Popen(["/bin/sh", "-c", command], start_new_session=True)
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    return repeated(f'"{actor}" work:1 fork:1')
 
 
 def test_events_of_the_command_and_its_descendants(actor: Path) -> None:
