@@ -165,10 +165,15 @@ def test_wildcards_match_as_fnmatch(pattern: str, text: str, matches: bool) -> N
 
 
 def test_printing_single_parts() -> None:
-    file, _ = read('probe a.b("x")? if (c) { if (x) y = 1; else { z } }')
+    file, _ = read(
+        'probe a.b("x")? if (c), a(7).b(0xffffffff81000010) { if (x) y = 1; else { z } }'
+    )
     probe = file.items[0]
     assert isinstance(probe, ast.ProbeDef)
-    assert print_probe_point(probe.points[0]) == 'a.b("x")? if (c)'
+    assert [print_probe_point(point) for point in probe.points] == [
+        'a.b("x")? if (c)',
+        "a(7).b(0xffffffff81000010)",
+    ]
     statement = probe.body.body[0]
     assert print_stmt(statement) == "if (x)\n  y = 1;\nelse {\n  z;\n}"
     assert isinstance(statement, ast.If)
