@@ -19,6 +19,7 @@ from lab.probed import (
     check_functions,
     check_statements,
     line,
+    models,
     statements,
 )
 
@@ -41,6 +42,10 @@ probe M.function("probed_work").return {{
   println("worked ", $return, " ", @var("probed_calls@work.c"), " ", @var("probed_calls@other.c"))
 }}
 probe M.statement("written@work.c:{line("result")}") {{ println("total is ", total()) }}
+""")
+PLAIN = Probing("""
+probe kprobe.M.function("probed_work") { println("entered ", int_arg(2)) }
+probe kprobe.M.function("probed_work").return { println("left ", returnval() << 32 >> 32) }
 """)
 NEEDY = Probing("""
 probe begin { println("begin ", @var("probed_total", FILE)) }
@@ -87,6 +92,11 @@ def test_functions(modules: Modules) -> None:
 
 def test_statements(modules: Modules) -> None:
     check_statements(run_loaded(modules, LINES))
+
+
+def test_functions_by_name_alone(modules: Modules) -> None:
+    wanted = [text for m in models() for text in (f"entered {m.n}", f"left {m.result}")]
+    assert run_loaded(modules, PLAIN).splitlines() == wanted
 
 
 def test_module_that_comes_later_and_again(modules: Modules) -> None:

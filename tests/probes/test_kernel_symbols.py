@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from probes.madeup import MadeUp, compiled
-from probes.points import expr_text, parse_var, resolve_parts, token
+from probes.points import expr_text, parse_var, resolve, resolve_parts, token
 from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, Elf
+from pystap.diag.diagnostic import Diagnostics
 from pystap.lang import ast
 from pystap.probes import kernel_vars
-from pystap.probes.attach import KernelFunction
+from pystap.probes.attach import AT_LOAD, KernelFunction, Watchpoint
 from pystap.probes.base import ProbeEnv
 from pystap.probes.kernel_addresses import BOOT
 
@@ -98,3 +99,27 @@ def test_symbols_that_share_their_names(tmp_path: Path, env: ProbeEnv) -> None:
         values = [s.value for s in elf.symbols(SHT_SYMTAB) if s.name == "state"]
     assert len(values) == 3
     assert found == ["+kernel_place('same:state', 0)", "+kernel_place('same:state', 1)"]
+
+
+def test_watched_variables_of_another_kernel(tmp_path: Path) -> None:
+    """Their names stay: where they are and how long is found where the module is loaded."""
+    env = MadeUp(tmp_path / "made", "9.9.9").env()
+    env.runtime = "kernel"
+    [match] = resolve('kernel.data("total").write', env)
+    assert match.points[0][1] == Watchpoint(0, AT_LOAD, "write", symbol="total")
+
+
+def test_absolute_places_of_another_kernel(tmp_path: Path) -> None:
+    """Nothing needs to be known of the kernel."""
+    env = ProbeEnv(btf=lambda: pytest.fail("asked for types"), diags=Diagnostics())
+    (tmp_path / "include/generated").mkdir(parents=True)
+    (tmp_path / "include/generated/utsrelease.h").write_text('#define UTS_RELEASE "9.9.9"\n')
+    env.release, env.runtime, env.guru = str(tmp_path), "kernel", True
+    for point in ("kernel.statement", "kprobe.statement"):
+        [match] = resolve(f"{point}(0xffffffff81000010).absolute", env)
+        assert match.points == [
+            (
+                f"{point}(0xffffffff81000010).absolute",
+                KernelFunction("", address=0xFFFFFFFF81000010),
+            )
+        ]

@@ -61,10 +61,14 @@ class ProcFile(NamedTuple):
     umask: int = 0
 
 
+AT_LOAD: Final = 0
+
+
 class Watchpoint(NamedTuple):
     """A hardware watchpoint: writes (``access`` "write"), or reads too ("rw"), of ``length`` bytes
     at ``address``, or where the kernel has ``symbol``; with ``target_only`` in target() and its
-    descendants, at an address of theirs.
+    descendants, at an address of theirs.  The length of a symbol of a kernel that does not run
+    here is found when the module is loaded (``AT_LOAD``).
     """
 
     address: int

@@ -69,6 +69,11 @@ def function_matches(
     asked = _take_apart(found, point)
     if env.optional and not _possible(env):
         raise bad_point("this kernel cannot probe its functions", asked.tok)
+    if asked.names[-1] == "absolute":
+        return [_absolute(asked, env)]
+    if asked.names[0] == "kprobe" and _found_at_load(asked, env):
+        function = KernelFunction(str(asked.wanted), asked.module)
+        return [_match(asked, function, Prototypes(env), later=bool(asked.module))]
     by_source = in_source or "@" in str(asked.wanted) or (asked.module and not runs(env))
     by_source = by_source or (asked.file and asked.module not in function_table(env).modules())
     if isinstance(asked.wanted, str) and by_source:
@@ -93,6 +98,15 @@ def function_matches(
     for match in described:
         match.spare = bool(functions)
     return _known(asked, functions, env) + described
+
+
+def _found_at_load(asked: _Asked, env: ProbeEnv) -> bool:
+    """Whether only the kernel that a module of ours is loaded into can tell if it has a symbol."""
+    if not asked.module:
+        return not runs(env) and local_image("", env) is None
+    return not runs(env) or (
+        bool(asked.file) and asked.module not in function_table(env).modules()
+    )
 
 
 def _known(asked: _Asked, functions: list[KernelFunction], env: ProbeEnv) -> list[Match]:
@@ -304,20 +318,24 @@ def _places(asked: _Asked, functions: list[KernelFunction]) -> list[tuple[str, a
 # --- by address ---------------------------------------------------------------------------------
 
 
+def _absolute(asked: _Asked, env: ProbeEnv) -> Match:
+    """An instruction by its address alone, whatever it is in."""
+    if not env.guru:
+        raise bad_point(
+            "absolute statement probe in unprivileged script", asked.tok, hint="use -g"
+        )
+    assert isinstance(asked.wanted, int)  # the shape says so
+    address = asked.wanted & ((1 << 64) - 1)
+    return Match(
+        [(_address_text(asked, address), attach.KernelFunction("", address=address))],
+        FunctionContext(None, False, "probes at absolute addresses have no variables"),
+    )
+
+
 def _at_address(asked: _Asked, address: int, table: FunctionTable, env: ProbeEnv) -> Match:
     """A function by an address in it; a statement by its very address."""
     address &= (1 << 64) - 1
     text = _address_text(asked, address)
-    if asked.names[-1] == "absolute":
-        if not env.guru:
-            raise bad_point(
-                "absolute statement probe in unprivileged script", asked.tok, hint="use -g"
-            )
-        where = attach.KernelFunction("", address=address)
-        return Match(
-            [(text, where)],
-            FunctionContext(None, False, "probes at absolute addresses have no variables"),
-        )
     found = table.at(address)
     if found is None or found[0].module != asked.module:
         whose = f"module {asked.module}" if asked.module else "the kernel"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pystap.lang import ast
-from pystap.probes.attach import Watchpoint
+from pystap.probes.attach import AT_LOAD, Watchpoint
 from pystap.probes.base import Match, NoContext, ProbeEnv
 from pystap.probes.shapes import ShapeMatch, bad_point, component_tok, point_text
-from pystap.typing import Final, Literal
+from pystap.typing import TYPE_CHECKING, Final, Literal
 
-_ACCESS: Final[dict[str, Literal["write", "rw"]]] = {"write": "write", "rw": "rw"}
+if TYPE_CHECKING:
+    from pystap.lang.tokens import Token
+
+_Access = Literal["write", "rw"]
+_ACCESS: Final[dict[str, _Access]] = {"write": "write", "rw": "rw"}
 _LENGTHS: Final = (1, 2, 4, 8)  # of x86-64's debug registers
 _DEFAULT_LENGTH: Final = 8
 _WORD: Final = (1 << 64) - 1
@@ -21,7 +25,7 @@ def watchpoint_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) 
     access = _ACCESS[names[-1]]
     where = args["data"]
     if isinstance(where, str):
-        attach = _of_symbol(where, access, point)
+        attach = _of_symbol(where, access, point, env)
         return [Match([(found.text(), attach)], NoContext("watchpoint", registers=True))]
     assert isinstance(where, int)  # the shape says so
     address, length = where & _WORD, args.get("length")
@@ -44,13 +48,20 @@ def watchpoint_matches(found: ShapeMatch, point: ast.ProbePoint, env: ProbeEnv) 
     return [Match([(text, attach)], NoContext("watchpoint", registers=True))]
 
 
-def _of_symbol(name: str, access: Literal["write", "rw"], point: ast.ProbePoint) -> Watchpoint:
+def _of_symbol(name: str, access: _Access, point: ast.ProbePoint, env: ProbeEnv) -> Watchpoint:
     """The beginning of a variable of the kernel, as much of it as a watchpoint can hold."""
+    from pystap.probes.kernel_debug import runs
+
+    length = _length_of(name, component_tok(point, 1)) if runs(env) else AT_LOAD
+    return Watchpoint(0, length, access, symbol=name)
+
+
+def _length_of(name: str, tok: Token) -> int:
+    """How much of a variable of the kernel that runs can be watched."""
     from pystap.debuginfo.kallsyms import Kallsyms
     from pystap.diag.suggest import suggest
 
     symbols = Kallsyms()
-    tok = component_tok(point, 1)
     found = symbols.addresses(name)
     if not found:
         why = f"the kernel has no variable '{name}'"
@@ -64,5 +75,4 @@ def _of_symbol(name: str, access: Literal["write", "rw"], point: ast.ProbePoint)
     if symbol is None:
         raise bad_point(f"'{name}' is a per-CPU variable and cannot be watched", tok)
     most = symbol.size or _DEFAULT_LENGTH
-    length = next(n for n in reversed(_LENGTHS) if found[0] % n == 0 and n <= max(most, 1))
-    return Watchpoint(0, length, access, symbol=name)
+    return next(n for n in reversed(_LENGTHS) if found[0] % n == 0 and n <= max(most, 1))

@@ -66,12 +66,13 @@ class Control:
         for key, text in wanted:
             symbol, _, instance = text.rpartition(" ")
             module, _, name = symbol.rpartition(":")
+            address = size = 0
             if int(instance) >= 0:
                 address = table.address(KernelFunction(name, module, int(instance)))
-            else:
-                address = next(iter(symbols.addresses(name)), 0)
+            elif data := symbols.lookup(next(iter(symbols.addresses(name)), 0)):
+                address, size = data.address, data.size
             if address:
-                self.tell(f"place {key.removeprefix(_PLACE)} {address:x}")
+                self.tell(f"place {key.removeprefix(_PLACE)} {address:x} {size}")
 
     def _rows(self) -> dict[str, str]:
         text = os.pread(self._fd, _SIZE, 0).decode("latin-1")

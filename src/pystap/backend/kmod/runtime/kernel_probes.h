@@ -16,6 +16,7 @@ struct stap_place {
 	const char *symbol; /* MODULE:SYMBOL in a module */
 	int instance; /* of several of the name; -1: the name is enough; STAP_ANCHORED */
 	u64 address; /* 0: not known */
+	u64 size; /* of data, in bytes; 0: not known */
 };
 
 static const char *stap_failed_probe; /* the point that could not be registered */
@@ -335,18 +336,19 @@ static void stap_places_ask(struct seq_file *file)
 				   places[i]->instance);
 }
 
-/* Take the answer "place INDEX ADDRESS"; whether it was one. */
+/* Take the answer "place INDEX ADDRESS SIZE"; whether it was one. */
 static bool stap_place_told(const char *word)
 {
 	struct stap_place *const *places = stap_script->places;
 	u32 index, i;
-	u64 address;
+	u64 address, size;
 
-	if (sscanf(word, "place %u %llx", &index, &address) != 2)
+	if (sscanf(word, "place %u %llx %llu", &index, &address, &size) != 3)
 		return false;
 	for (i = 0; places && places[i]; i++)
 		if (i == index) {
 			places[i]->address = address;
+			places[i]->size = size;
 			return true;
 		}
 	return false;

@@ -10,7 +10,7 @@
 struct stap_watch {
 	int probe;
 	struct stap_place place;
-	u32 length;
+	u32 length; /* 0: as much of the place as can be watched */
 	bool reads;
 	struct stap_who who;
 	struct perf_event *__percpu *events;
@@ -26,6 +26,17 @@ static void stap_watch_fires(struct perf_event *event, struct perf_sample_data *
 		stap_probe_hit(w->probe, &here);
 }
 
+/* The most that a watchpoint can hold from the beginning of a place. */
+static u32 stap_watch_length(const struct stap_place *place)
+{
+	u64 size = place->size ?: HW_BREAKPOINT_LEN_8;
+	u32 length = HW_BREAKPOINT_LEN_8;
+
+	while (length > 1 && (place->address % length || length > size))
+		length /= 2;
+	return length;
+}
+
 static int stap_watch_start(struct stap_watch *w)
 {
 	struct perf_event_attr attr;
@@ -35,7 +46,7 @@ static int stap_watch_start(struct stap_watch *w)
 		return -ENOENT;
 	hw_breakpoint_init(&attr);
 	attr.bp_addr = w->place.address;
-	attr.bp_len = w->length;
+	attr.bp_len = w->length ?: stap_watch_length(&w->place);
 	attr.bp_type = w->reads ? HW_BREAKPOINT_RW : HW_BREAKPOINT_W;
 	w->events = register_wide_hw_breakpoint(&attr, stap_watch_fires, w);
 	error = PTR_ERR_OR_ZERO((void __force *)w->events);
