@@ -35,11 +35,27 @@ NAMES = MadeElsewhere(
     probe end {{ foreach (point+ in hits) println(point, " ", hits[point]) }}
     """,
 )
+TYPED = MadeElsewhere(
+    "-m",
+    "stap_typed",
+    "-e",
+    f"""
+    global hits
+    probe vfs.read.return {{
+      if (pid() == target() && bytes_to_read == {SIZE})
+        hits[$file->f_pos == 0 && ppid() == task_pid(task_parent(task_current()))]++
+    }}
+    probe module("overlay").function("ovl_ope*").return {{
+      if (pid() == target() && isinstr($$parms, "file=0x")) opened += $return == 0
+    }}
+    global opened
+    probe end {{ println(hits[1], " ", opened > 0) }}
+    """,
+)
 
 
 def test_functions_that_are_found_where_the_module_runs(modules: Modules) -> None:
     done = modules.run(NAMES, "-c", f"{PYTHON} -IS -c '{READS}'")
-    print(done.out, done.err)
     counts = dict(line.rsplit(" ", 1) for line in done.out.splitlines())
     assert counts['kprobe.function("vfs_read")'] == str(CALLS)
     assert int(counts['kprobe.function("vfs_read").return']) >= CALLS
@@ -48,6 +64,12 @@ def test_functions_that_are_found_where_the_module_runs(modules: Modules) -> Non
     said = 'WARNING: probe kprobe.function("no_such_function") registration error'
     assert (done.err.count("WARNING"), done.status) == (1, 0)
     assert done.err.startswith(said)
+
+
+def test_functions_and_types_of_another_kernel(modules: Modules) -> None:
+    """What is in the kernel's package tells them: no debug information was there."""
+    done = modules.run(TYPED, "-c", f"{PYTHON} -IS -c '{READS}'")
+    assert (done.out, done.err, done.status) == (f"{CALLS} 1\n", "", 0)
 
 
 def test_absolute_statements(modules: Modules) -> None:

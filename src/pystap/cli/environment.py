@@ -102,22 +102,13 @@ def _btf_opener(directory: str, options: Options) -> Callable[[], Btf]:
 
 def _other_btf(directory: str, options: Options) -> str:
     """A file with the BTF of a kernel that does not run; empty when it is the one that does."""
-    from pystap.debuginfo.btffile import BtfMissing
-    from pystap.debuginfo.debugfiles import DebugFiles, MissingDebugInfo
-    from pystap.debuginfo.kernelfiles import KernelFiles, btf_of, release_of
-    from pystap.debuginfo.libdw import DwarfError
+    from pystap.debuginfo.debugfiles import DebugFiles
+    from pystap.debuginfo.kernelbtf import types_of
+    from pystap.debuginfo.kernelfiles import KernelFiles, release_of
 
     release, build = release_of(options.release)
     files = KernelFiles(DebugFiles(directory, options.sysroot), release, build, options.sysroot)
-    if files.running:
-        return ""
-    try:
-        path = btf_of(files.kernel(local=True), directory)
-    except (MissingDebugInfo, DwarfError, OSError) as problem:
-        raise BtfMissing(f"kernel {release or build}", str(problem)) from None
-    if not path:
-        raise BtfMissing(f"kernel {release or build}", "its file has no .BTF section")
-    return path
+    return "" if files.running else types_of(files, directory)
 
 
 def _feature_reader(btf: Callable[[], Btf]) -> Callable[[str], bool]:

@@ -15,6 +15,7 @@ from pystap.session.cache import Entry, stamps
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystap.backend.bpf.artifact import Artifact
+    from pystap.debuginfo.btffile import BtfMissing
     from pystap.ir.module import Module
     from pystap.probes.base import ProbeEnv
     from pystap.sema.program import Program
@@ -246,10 +247,8 @@ def _write(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def missing_btf(error: Exception) -> Diagnostic:
+def missing_btf(error: BtfMissing) -> Diagnostic:
     """The error for a kernel that offers no type information."""
     return Diagnostic(
-        "semantic error",
-        f"this kernel offers no BTF type information ({error})",
-        hint="the bpf runtime needs a kernel built with CONFIG_DEBUG_INFO_BTF",
+        "semantic error", f"the kernel offers no BTF type information ({error})", hint=error.hint
     )

@@ -10,6 +10,7 @@ import sys
 from pystap.kernel.btfwriter import HEADER_SIZE, MAGIC, VERSION
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
+_RUNNING = "the bpf runtime needs a kernel built with CONFIG_DEBUG_INFO_BTF"
 
 
 class BtfError(Exception):
@@ -17,12 +18,14 @@ class BtfError(Exception):
 
 
 class BtfMissing(BtfError):  # noqa: N818 - the state of a machine or file
-    """There is no usable BTF: ``path`` and ``reason`` say what was looked for and found."""
+    """There is no usable BTF: ``path`` and ``reason`` say what was looked for and found, ``hint``
+    what to do."""
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, hint: str = _RUNNING) -> None:
         super().__init__(f"no usable BTF in {path}: {reason}")
         self.path = path
         self.reason = reason
+        self.hint = hint
 
 
 def size_of(path: str) -> int:

@@ -21,10 +21,11 @@ from pystap.debuginfo.modulefile import (
     module_folders,
     module_name,
     module_paths,
-    without_packing,
 )
+from pystap.debuginfo.packing import without_packing
 from pystap.kernel.cpu import build_id_note
-from pystap.wholefile import write_whole
+
+_INSTALLED = ("/usr/src/", "/usr/lib/modules/", "/lib/modules/")
 
 
 class KernelFiles:
@@ -32,7 +33,8 @@ class KernelFiles:
 
     ``build`` is the directory of ``-r``, empty for an installed kernel; ``running`` tells whether
     ``release`` is the kernel that runs, ``at_load`` whether addresses in memory are found when
-    what was translated is loaded.
+    what was translated is loaded, ``sysroot`` where the files of its system are: those of a build
+    directory that is installed (``/x/usr/src/...``) lie beside it (``/x/boot``).
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class KernelFiles:
         self.build = build
         self.running = release == os.uname().release and not sysroot
         self.at_load = at_load
-        self._sysroot = sysroot
+        self.sysroot = sysroot or _root_of(build)
         self._found: dict[str, KernelImage | Exception] = {}
 
     def kernel(self, local: bool = False) -> KernelImage:
@@ -62,9 +64,19 @@ class KernelFiles:
         """That of a module, by its name or by the path of its file."""
         return self._remembered(name, local)
 
+    def kernel_places(self) -> Iterator[str]:
+        """Where the kernel's file may be, with debug information or without."""
+        return self._places("", "", "")
+
+    def started_files(self) -> Iterator[str]:
+        """Where the file may be that is started."""
+        if self.release:
+            yield f"{self.sysroot}/boot/vmlinuz-{self.release}"
+            yield from (f"{place}/vmlinuz" for place in module_folders(self.release, self.sysroot))
+
     def modules(self) -> Iterator[str]:
         """The names of all modules of this kernel that have a file."""
-        return map(module_name, module_paths(self.release, self._sysroot))
+        return map(module_name, module_paths(self.release, self.sysroot))
 
     def _remembered(self, name: str, local: bool) -> KernelImage:
         known = self._found.get(name)
@@ -122,7 +134,7 @@ class KernelFiles:
     def _module_file(self, name: str) -> str:
         """The file of a module by its name, empty when there is none."""
         wanted = name.replace("-", "_")
-        paths = module_paths(self.release, self._sysroot)
+        paths = module_paths(self.release, self.sysroot)
         return next((path for path in paths if module_name(path) == wanted), "")
 
     # ------------------------------------------------------------ places
@@ -136,7 +148,7 @@ class KernelFiles:
                 return
         for element, _ in elements():
             if element.startswith("/"):
-                tree = self._sysroot + element
+                tree = self.sysroot + element
                 if len(build_id) > 2:
                     yield f"{tree}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
                 yield from self._in_tree(tree, path) if name else self._kernels(tree)
@@ -144,13 +156,13 @@ class KernelFiles:
                 yield f"{self._folder()}/build/vmlinux"
             elif not element and not name:
                 yield f"{self._folder()}/vmlinux"
-                yield f"{self._sysroot}/boot/vmlinux-{self.release}"
+                yield f"{self.sysroot}/boot/vmlinux-{self.release}"
             elif not element and path:
                 yield path
 
     def _folder(self) -> str:
         """The first directory of this kernel's modules."""
-        return module_folders(self.release, self._sysroot)[0]
+        return module_folders(self.release, self.sysroot)[0]
 
     def _kernels(self, tree: str) -> Iterator[str]:
         yield f"{tree}/boot/vmlinux-{self.release}"
@@ -159,7 +171,7 @@ class KernelFiles:
 
     def _in_tree(self, tree: str, path: str) -> Iterator[str]:
         """Copies of a module's path below a tree, with and without ``.debug``."""
-        plain = without_packing(path.removeprefix(self._sysroot))
+        plain = without_packing(path.removeprefix(self.sysroot))
         for place in (plain, plain.removeprefix("/usr"), f"/usr{plain}") if plain else ():
             yield f"{tree}{place}"
             yield f"{tree}{place}.debug"
@@ -171,20 +183,10 @@ class KernelFiles:
             yield os.path.join(self.build, without_packing(below))
 
 
-def btf_of(image: KernelImage, directory: str) -> str:
-    """A file with what an image has in its section ``.BTF``, kept in a directory; "" if nothing.
-
-    Raises OSError.
-    """
-    with Elf(image.info.dwarf.path) as elf:
-        section = elf.section(".BTF")
-        raw = b"" if section is None else elf.section_bytes(section)
-    if not raw:
-        return ""
-    path = os.path.join(directory, f"btf-{image.info.build_id}-{len(raw)}")
-    if not os.path.exists(path):
-        write_whole(path, raw)
-    return path
+def _root_of(build: str) -> str:
+    """Where the system begins that a build directory is installed in."""
+    path = os.path.realpath(build) if build else ""
+    return next((path[: path.index(at)] for at in _INSTALLED if at in path), "")
 
 
 def release_of(chosen: str) -> tuple[str, str]:

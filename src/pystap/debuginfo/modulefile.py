@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 
 from pystap.debuginfo.btffile import BtfMissing
 from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, Elf, ElfError
+from pystap.debuginfo.packing import unpack_file, without_packing
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
 
 _ROOTS: Final = ("/lib/modules", "/usr/lib/modules")
-#: how compressed files end, and what writes them out plainly
-_UNPACKERS: Final = {".xz": ("xz", "-dc"), ".zst": ("zstd", "-dcq"), ".gz": ("gzip", "-dc")}
 
 
 class ModuleFile:
@@ -31,9 +29,10 @@ class ModuleFile:
         """Raises OSError and :class:`ElfError` for a file that cannot be used."""
         self.name = name
         self._memory = -1
-        ending = os.path.splitext(path)[1]
-        if ending in _UNPACKERS:
-            path = self._unpacked(path, _UNPACKERS[ending])
+        if without_packing(path) != path:
+            self._memory = os.memfd_create(name, os.MFD_CLOEXEC)
+            unpack_file(path, self._memory)
+            path = f"/proc/self/fd/{self._memory}"
         self._elf = Elf(path)
 
     def functions(self) -> list[str]:
@@ -59,11 +58,6 @@ class ModuleFile:
             os.close(self._memory)
             self._memory = -1
 
-    def _unpacked(self, path: str, command: tuple[str, ...]) -> str:
-        self._memory = os.memfd_create(self.name, os.MFD_CLOEXEC)
-        subprocess.run([*command, path], stdout=self._memory, check=True)
-        return f"/proc/self/fd/{self._memory}"
-
 
 def module_folders(release: str, sysroot: str = "") -> list[str]:
     """The directories where a kernel may have its modules."""
@@ -84,25 +78,18 @@ def module_paths(release: str, sysroot: str = "") -> Iterator[str]:
         return
 
 
-def without_packing(path: str) -> str:
-    """The path of a file before it was compressed."""
-    stem, ending = os.path.splitext(path)
-    return stem if ending in _UNPACKERS else path
-
-
 def module_name(path: str) -> str:
     """The name that the kernel gives to a module of a file."""
     base = os.path.basename(without_packing(path))
     return base.removesuffix(".ko").replace("-", "_")
 
 
-def module_file(name: str, release: str = "") -> ModuleFile | None:
-    """The file of a module of a kernel (of the running one), None when it has none that can be
-    read."""
-    for path in module_paths(release or os.uname().release):
+def module_file(name: str, release: str, sysroot: str = "") -> ModuleFile | None:
+    """The file of a module of a kernel, None when it has none that can be read."""
+    for path in module_paths(release, sysroot):
         if module_name(path) == name:
             try:
                 return ModuleFile(name, path)
-            except (OSError, ElfError, subprocess.CalledProcessError):
+            except (OSError, ElfError):
                 return None
     return None

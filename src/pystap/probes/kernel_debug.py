@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pystap.lang.tokens import Token
 from pystap.probes.base import Context, ProbeEnv
@@ -89,14 +89,32 @@ def function_table(env: ProbeEnv) -> FunctionTable:
     if env.functions is None:
         from pystap.debuginfo.functions import FunctionTable
 
-        image = None if runs(env) else local_image("", env)
-        if image is None:
+        if runs(env):
             env.functions = FunctionTable()
         else:
-            lines = [f"{address:016x} t {name}\n" for address, name in image.code_symbols()]
-            text = "".join(lines).encode("latin-1")
-            env.functions = FunctionTable("", lambda: None, "", text)
+            image = local_image("", env)
+            symbols = image.code_symbols() if image is not None else _typed_functions(env)
+            text = "".join(f"{address:016x} t {name}\n" for address, name in symbols)
+            env.functions = FunctionTable("", lambda: None, "", text.encode("latin-1"))
     return env.functions
+
+
+def has_types(env: ProbeEnv) -> bool:
+    """Whether there is BTF of the kernel that is translated for."""
+    from pystap.debuginfo.btf import BtfError
+
+    try:
+        env.btf()
+    except (BtfError, OSError):
+        return False
+    return True
+
+
+def _typed_functions(env: ProbeEnv) -> Iterator[tuple[int, str]]:
+    """The functions that BTF knows, without addresses."""
+    from pystap.debuginfo.btf import KIND_FUNC
+
+    return ((0, name) for name, _ in env.btf().names(KIND_FUNC)) if has_types(env) else iter(())
 
 
 def _missing(
@@ -112,7 +130,7 @@ def _missing(
 
     whose = f"module {module}" if module else "the kernel"
     under = files.build or f"/lib/modules/{files.release}/build"
-    looked = problem.looked or [f"/lib/modules/{files.release}/**/{module}.ko"]
+    looked = problem.looked or [f"{files.sysroot}/lib/modules/{files.release}/**/{module}.ko"]
     notes = [f"{what} of {whose}: only debug information tells", f"looked for {', '.join(looked)}"]
     if problem.build_id:
         notes.append(f"its build id is {problem.build_id}")

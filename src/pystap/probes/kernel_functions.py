@@ -20,6 +20,7 @@ from pystap.probes.kernel_debug import (
     address_in_file,
     context_at,
     function_table,
+    has_types,
     kernel_files,
     local_image,
     required_image,
@@ -74,14 +75,19 @@ def function_matches(
     if asked.names[0] == "kprobe" and _found_at_load(asked, env):
         function = KernelFunction(str(asked.wanted), asked.module)
         return [_match(asked, function, Prototypes(env), later=bool(asked.module))]
-    by_source = in_source or "@" in str(asked.wanted) or (asked.module and not runs(env))
-    by_source = by_source or (asked.file and asked.module not in function_table(env).modules())
-    if isinstance(asked.wanted, str) and by_source:
-        return _in_source(asked, env)
+    by_source = in_source or "@" in str(asked.wanted)
+    if asked.file and asked.module not in function_table(env).modules():
+        by_source = True
+    if isinstance(asked.wanted, str):
+        if asked.module and not runs(env) and not by_source:
+            return _in_module_elsewhere(asked, asked.wanted, env)
+        if by_source:
+            return _in_source(asked, env)
     if asked.file:
         local_image(asked.file, env)
-    if not runs(env):
-        required_image("", env, asked.tok, "functions")
+    if not runs(env) and (isinstance(asked.wanted, int) or not has_types(env)):
+        at = " at addresses" if isinstance(asked.wanted, int) else ""
+        required_image("", env, asked.tok, f"functions{at}")
     table = function_table(env)
     if isinstance(asked.wanted, int):
         if in_source:
@@ -98,6 +104,16 @@ def function_matches(
     for match in described:
         match.spare = bool(functions)
     return _known(asked, functions, env) + described
+
+
+def _in_module_elsewhere(asked: _Asked, pattern: str, env: ProbeEnv) -> list[Match]:
+    """Functions of a module of a kernel that does not run: by debug information if it is here,
+    else by symbols and types in the module's file."""
+    if not has_wildcard(asked.module) and local_image(asked.module, env) is None:
+        functions = _of_absent(asked, pattern, env)
+        if functions:
+            return [_match(asked, f, Prototypes(env), later=True) for f in functions]
+    return _in_source(asked, env)
 
 
 def _found_at_load(asked: _Asked, env: ProbeEnv) -> bool:
@@ -249,11 +265,11 @@ def _of_absent(asked: _Asked, pattern: str, env: ProbeEnv) -> list[KernelFunctio
 
     if asked.exported or (env.has_feature is not None and not env.has_feature("kprobe")):
         return []
-    file = module_file(asked.module)
+    file = module_file(asked.module, kernel_files(env).release, kernel_files(env).sysroot)
     if file is None:
         return []
     names = [n for n in file.functions() if fnmatchcase(n, pattern) and not n.startswith("__pfx_")]
-    if names:
+    if names and has_types(env):
         file.give_types(env.btf())
     file.close()
     return [KernelFunction(name, asked.module) for name in names]

@@ -161,8 +161,10 @@ def _types_of_absent(module: str, env: ProbeEnv) -> list[Types]:
     """Those of a module that is not loaded, by its file."""
     from pystap.debuginfo.btf import BtfError
     from pystap.debuginfo.modulefile import module_file
+    from pystap.probes.kernel_debug import kernel_files
 
-    file = module_file(module, env.release)
+    files = kernel_files(env)
+    file = module_file(module, files.release, files.sysroot)
     if file is None:
         return []
     try:
