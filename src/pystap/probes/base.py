@@ -14,7 +14,7 @@ from pystap.lang import ast
 from pystap.lang.tokens import Token
 from pystap.probes.attach import Attach
 from pystap.records import dataclass, field
-from pystap.typing import TYPE_CHECKING, Protocol
+from pystap.typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from pystap.debuginfo.btf import Btf
@@ -199,6 +199,15 @@ def _bare(name: str) -> str:
     return name.lstrip("$")
 
 
+# what SystemTap has or had, and what does the same
+_BY_ADDRESS: Final = "a place in a function is named by .statement(ADDRESS), or by FILE:LINE"
+_INSTEAD: Final = {
+    "mark": 'the kernel has tracepoints in the place of markers: kernel.trace("NAME")',
+    "pc": _BY_ADDRESS,
+    "die": _BY_ADDRESS,
+}
+
+
 def malformed(
     point: ast.ProbePoint, at: Token, followers: Iterable[str], ends: bool = False
 ) -> Exception:
@@ -219,4 +228,5 @@ def malformed(
         near = suggest(at.text, list(dict.fromkeys(f.partition("(")[0] for f in known)))
         message += f" (similar: {', '.join(near)})" if near else ""
         hint = f"legal here: {' '.join('.' + f for f in known)}" if known else None
+        hint = _INSTEAD.get(at.text, hint)
     return DiagnosticError(Diagnostic("semantic error", message, at, hint=hint))
