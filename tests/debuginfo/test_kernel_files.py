@@ -64,6 +64,22 @@ def test_kernel(place: str, kernel: MadeUp, tmp_path: Path) -> None:
     assert not image.running
 
 
+@pytest.mark.parametrize("tree", ["debug", "system/usr/lib/debug"])
+def test_kernel_of_headers_in_another_system(
+    tree: str, kernel: MadeUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trees are looked for here and there."""
+    build = tmp_path / "system/usr/src/headers"
+    build.mkdir(parents=True)
+    target = tmp_path / tree / f"boot/vmlinux-{RELEASE}"
+    target.parent.mkdir(parents=True)
+    shutil.copy(kernel.vmlinux, target)
+    trees = f"{tmp_path}/debug:/usr/lib/debug"
+    monkeypatch.setenv("SYSTEMTAP_DEBUGINFO_PATH", trees)
+    found = KernelFiles(DebugFiles(), RELEASE, str(build), "").kernel()
+    assert found.info.dwarf.path == str(target)
+
+
 def test_no_kernel(tmp_path: Path) -> None:
     """What was looked for is told, in order; a file without debug information does not count."""
     (tmp_path / "boot").mkdir()

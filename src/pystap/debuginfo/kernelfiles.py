@@ -51,6 +51,7 @@ class KernelFiles:
         self.running = release == os.uname().release and not sysroot
         self.at_load = at_load
         self.sysroot = sysroot or _root_of(build)
+        self._roots = (sysroot, self.sysroot) if sysroot != self.sysroot else (sysroot,)
         self._found: dict[str, KernelImage | Exception] = {}
 
     def kernel(self, local: bool = False) -> KernelImage:
@@ -148,10 +149,10 @@ class KernelFiles:
                 return
         for element, _ in elements():
             if element.startswith("/"):
-                tree = self.sysroot + element
-                if len(build_id) > 2:
-                    yield f"{tree}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
-                yield from self._in_tree(tree, path) if name else self._kernels(tree)
+                for tree in (root + element for root in self._roots):
+                    if len(build_id) > 2:
+                        yield f"{tree}/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+                    yield from self._in_tree(tree, path) if name else self._kernels(tree)
             elif element == "build" and not name:
                 yield f"{self._folder()}/build/vmlinux"
             elif not element and not name:
