@@ -104,6 +104,7 @@ def test_functions_of_an_installed_kernel(vmlinux: Path, tmp_path: Path) -> None
     """By the headers it is built for and what lies beside them."""
     build = tmp_path / "usr/src/linux-headers"
     (build / "include/generated").mkdir(parents=True)
+    (tmp_path / "usr/lib/modules" / RELEASE).mkdir(parents=True)
     header = build / "include/generated/utsrelease.h"
     header.write_text(f'#define UTS_RELEASE "{RELEASE}"\n')
     script = 'probe kernel.function("do_w*") { println($n, $node->value) }'

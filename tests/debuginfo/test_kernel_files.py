@@ -71,6 +71,7 @@ def test_kernel_of_headers_in_another_system(
     """Trees are looked for here and there."""
     build = tmp_path / "system/usr/src/headers"
     build.mkdir(parents=True)
+    (tmp_path / "system/lib/modules" / RELEASE).mkdir(parents=True)
     target = tmp_path / tree / f"boot/vmlinux-{RELEASE}"
     target.parent.mkdir(parents=True)
     shutil.copy(kernel.vmlinux, target)

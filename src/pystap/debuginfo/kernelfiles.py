@@ -50,7 +50,7 @@ class KernelFiles:
         self.build = build
         self.running = release == os.uname().release and not sysroot
         self.at_load = at_load
-        self.sysroot = sysroot or _root_of(build)
+        self.sysroot = sysroot or _root_of(build, release)
         self._roots = (sysroot, self.sysroot) if sysroot != self.sysroot else (sysroot,)
         self._found: dict[str, KernelImage | Exception] = {}
 
@@ -184,10 +184,11 @@ class KernelFiles:
             yield os.path.join(self.build, without_packing(below))
 
 
-def _root_of(build: str) -> str:
-    """Where the system begins that a build directory is installed in."""
-    path = os.path.realpath(build) if build else ""
-    return next((path[: path.index(at)] for at in _INSTALLED if at in path), "")
+def _root_of(build: str, release: str) -> str:
+    """Where the system begins that a build directory and its kernel's modules are installed in."""
+    path = os.path.realpath(build) if build and release else ""
+    root = next((path[: path.index(at)] for at in _INSTALLED if at in path), "")
+    return root if any(map(os.path.isdir, module_folders(release, root))) else ""
 
 
 def release_of(chosen: str) -> tuple[str, str]:

@@ -29,11 +29,15 @@ class ModuleFile:
         """Raises OSError and :class:`ElfError` for a file that cannot be used."""
         self.name = name
         self._memory = -1
-        if without_packing(path) != path:
-            self._memory = os.memfd_create(name, os.MFD_CLOEXEC)
-            unpack_file(path, self._memory)
-            path = f"/proc/self/fd/{self._memory}"
-        self._elf = Elf(path)
+        try:
+            if without_packing(path) != path:
+                self._memory = os.memfd_create(name, os.MFD_CLOEXEC)
+                unpack_file(path, self._memory)
+                path = f"/proc/self/fd/{self._memory}"
+            self._elf = Elf(path)
+        except (OSError, ElfError):
+            self._close_memory()
+            raise
 
     def functions(self) -> list[str]:
         """Names of its functions."""
@@ -54,6 +58,9 @@ class ModuleFile:
     def close(self) -> None:
         """Close the file."""
         self._elf.close()
+        self._close_memory()
+
+    def _close_memory(self) -> None:
         if self._memory >= 0:
             os.close(self._memory)
             self._memory = -1
