@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pystap.lang.tokens import Token
 from pystap.records import dataclass, field
-from pystap.typing import Literal, TypeAlias, TypeVar, dataclass_transform
+from pystap.typing import Final, Literal, TypeAlias, TypeVar, dataclass_transform
 
 C = TypeVar("C")
 
@@ -426,6 +426,16 @@ Stmt: TypeAlias = (
 # --- top level ----------------------------------------------------------------------------------
 
 
+_WORD: Final = (1 << 64) - 1
+# as a number with a sign; nothing lies beyond (the kernel's arch/x86/x86_64/mm.rst)
+_END_OF_KERNEL: Final = -(1 << 24)
+
+
+def point_number(value: int) -> str:
+    """A number in a probe point: an address of the kernel as such."""
+    return f"{value & _WORD:#x}" if value < _END_OF_KERNEL else str(value)
+
+
 @_node
 class PointComponent:
     """``name`` or ``name(arg)``; the name may hold ``*`` and ``**``."""
@@ -451,7 +461,7 @@ class ProbePoint(Node):
             if c.arg is None:
                 parts.append(c.name)
             elif isinstance(c.arg, int):
-                parts.append(f"{c.name}({c.arg})")
+                parts.append(f"{c.name}({point_number(c.arg)})")
             else:
                 parts.append(f'{c.name}("{c.arg}")')
         return ".".join(parts)

@@ -15,9 +15,6 @@ from pystap.typing import Any, Final
 # Levels beyond those of the binary operators.
 _ASSIGN, _TERNARY, _CREMENT, _VALUE = -1, 0, UNARY + 1, UNARY + 2
 
-_WORD: Final = (1 << 64) - 1
-# as a number with a sign; nothing lies beyond (the kernel's arch/x86/x86_64/mm.rst)
-_END_OF_KERNEL: Final = -(1 << 24)
 _ESCAPES: Final = {n: f"\\{n:03o}" for n in (*range(32), 127)}
 _ESCAPES.update({ord(c): f"\\{e}" for c, e in zip('\a\b\t\n\v\f\r"\\', 'abtnvfr"\\')})
 
@@ -116,8 +113,8 @@ def _alias(alias: ast.AliasDef, points: str) -> list[str]:
 def _component(component: ast.PointComponent) -> str:
     if component.arg is None:
         return component.name
-    if isinstance(component.arg, int) and component.arg < _END_OF_KERNEL:
-        return f"{component.name}({component.arg & _WORD:#x})"
+    if isinstance(component.arg, int):
+        return f"{component.name}({ast.point_number(component.arg)})"
     return f"{component.name}({_literal(component.arg)})"
 
 
