@@ -5,6 +5,7 @@ Facts: nfsd(7), exports(5), the caches of sunrpc (Documentation/filesystems/nfs/
 struct nfs_mount_data (linux/nfs_mount.h), RFC 1833 (rpcbind), RFC 5531 (record marking).
 """
 
+import contextlib
 import ctypes
 import fcntl
 import mmap
@@ -127,6 +128,16 @@ def confuse() -> None:
         assert sender.recv(100)[:4] == struct.pack("!I", NUMBER + 1)
 
 
+def names_of_processes() -> set[str]:
+    """Those of kernel threads, too."""
+    names = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/comm") as file:
+                names.add(file.read().strip())
+    return names
+
+
 handle = serve()
 confuse()
 mount_3("/run/nfs-3", handle)
@@ -136,5 +147,9 @@ for mounted in ("/run/nfs-3", "/run/nfs-4"):
     use(mounted)
     subprocess.run(["umount", mounted], check=True)
 put("/proc/fs/nfsd/threads", "0\n")
+for _ in range(400):  # the last of its threads takes the server down
+    if "nfsd" not in names_of_processes():
+        break
+    time.sleep(0.05)
 subprocess.run(["umount", EXPORTED], check=True)
 os.unlink("/var/run/rpcbind.sock")
