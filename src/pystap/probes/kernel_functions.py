@@ -75,25 +75,33 @@ def function_matches(
     if asked.names[0] == "kprobe" and _found_at_load(asked, env):
         function = KernelFunction(str(asked.wanted), asked.module)
         return [_match(asked, function, Prototypes(env), later=bool(asked.module))]
-    by_source = in_source or "@" in str(asked.wanted)
-    if asked.file and asked.module not in function_table(env).modules():
-        by_source = True
-    if isinstance(asked.wanted, str):
-        if asked.module and not runs(env) and not by_source:
-            return _in_module_elsewhere(asked, asked.wanted, env)
-        if by_source:
-            return _in_source(asked, env)
+    if isinstance(asked.wanted, int):
+        return _numbered(asked, asked.wanted, env, in_source)
+    return _named(asked, str(asked.wanted), env, in_source)
+
+
+def _numbered(asked: _Asked, address: int, env: ProbeEnv, in_source: bool) -> list[Match]:
     if asked.file:
         local_image(asked.file, env)
-    if not runs(env) and (isinstance(asked.wanted, int) or not has_types(env)):
-        at = " at addresses" if isinstance(asked.wanted, int) else ""
-        required_image("", env, asked.tok, f"functions{at}")
+    if not runs(env):
+        required_image("", env, asked.tok, "functions at addresses")
     table = function_table(env)
-    if isinstance(asked.wanted, int):
-        if in_source:
-            return _address_in_source(asked, asked.wanted, table, env)
-        return [_at_address(asked, asked.wanted, table, env)]
-    name = str(asked.wanted)
+    if in_source:
+        return _address_in_source(asked, address, table, env)
+    return [_at_address(asked, address, table, env)]
+
+
+def _named(asked: _Asked, name: str, env: ProbeEnv, in_source: bool) -> list[Match]:
+    absent = asked.file and asked.module not in function_table(env).modules()
+    if in_source or "@" in name or absent:
+        return _in_source(asked, env)
+    if asked.module and not runs(env):
+        return _in_module_elsewhere(asked, name, env)
+    if asked.file:
+        local_image(asked.file, env)
+    if not runs(env) and not has_types(env):
+        required_image("", env, asked.tok, "functions")
+    table = function_table(env)
     if asked.module and not has_wildcard(asked.module) and asked.module not in table.modules():
         functions = _of_absent(asked, name, env)
         if functions:
