@@ -113,6 +113,7 @@ def test_functions_of_an_installed_kernel(vmlinux: Path, tmp_path: Path) -> None
     assert f"missing x86_64 kernel/module debuginfo [man warning::debuginfo] under '{build}'" in (
         done.err
     )
+    assert f"without it: the package of the kernel: {tmp_path}/boot/vmlinuz-{RELEASE}" in done.err
     started(vmlinux, PACKERS["zst"], tmp_path / f"boot/vmlinuz-{RELEASE}")
     done = stap(*words)
     assert (done.err, done.status) == ("", 0)

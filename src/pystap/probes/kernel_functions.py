@@ -100,7 +100,7 @@ def _named(asked: _Asked, name: str, env: ProbeEnv, in_source: bool) -> list[Mat
     if asked.file:
         local_image(asked.file, env)
     if not runs(env) and not has_types(env):
-        required_image("", env, asked.tok, "functions")
+        required_image("", env, asked.tok, "functions", lambda: _package(env))
     table = function_table(env)
     if asked.module and not has_wildcard(asked.module) and asked.module not in table.modules():
         functions = _of_absent(asked, name, env)
@@ -112,6 +112,12 @@ def _named(asked: _Asked, name: str, env: ProbeEnv, in_source: bool) -> list[Mat
     for match in described:
         match.spare = bool(functions)
     return _known(asked, functions, env) + described
+
+
+def _package(env: ProbeEnv) -> str:
+    """What of a kernel's package tells its functions; empty when nobody knows which kernel."""
+    file = next(kernel_files(env).started_files(), "")
+    return f"the package of the kernel: {file} has its functions and types" if file else ""
 
 
 def _in_module_elsewhere(asked: _Asked, pattern: str, env: ProbeEnv) -> list[Match]:
