@@ -54,7 +54,9 @@ probe end { println("end") }
 PER_CPU = modules.Module(
     "-e",
     """
-    probe begin { println(@var("runqueues")->cpu == cpu(), " ", @var("process_counts") >= 0) }
+    // of one CPU: those that began on it less those that ended there
+    function counts() { n = @var("process_counts") return n < 0 ? -n : n }
+    probe begin { println(@var("runqueues")->cpu == cpu(), " ", counts() < 100000) }
     probe timer.profile {
       seen[cpu(), @var("runqueues")->cpu] = 1
       if (++times == 20) exit()
