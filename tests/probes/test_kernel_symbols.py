@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from probes.madeup import MadeUp, compiled
+from probes.madeup import VMLINUX, MadeUp, compiled
 from probes.points import expr_text, parse_var, resolve, resolve_parts, token
 from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, Elf
-from pystap.diag.diagnostic import Diagnostics
+from pystap.diag.diagnostic import DiagnosticError, Diagnostics
 from pystap.lang import ast
 from pystap.probes import kernel_vars
 from pystap.probes.attach import AT_LOAD, KernelFunction, Watchpoint
@@ -123,3 +123,20 @@ def test_absolute_places_of_another_kernel(tmp_path: Path) -> None:
                 KernelFunction("", address=0xFFFFFFFF81000010),
             )
         ]
+
+
+def test_code_that_is_gone_when_a_kernel_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = '__attribute__((section(".init.text"))) int at_start(int n) { return n; }\n'
+    monkeypatch.setattr("probes.madeup.VMLINUX", VMLINUX + start)
+    monkeypatch.setenv("SYSTEMTAP_DEBUGINFO_PATH", "/nonexistent")
+    env = MadeUp(tmp_path / "made", "9.9.9").env()
+    env.runtime, env.functions = "kernel", None
+    found = resolve_parts('kernel.function("*@work.c").call', env)
+    places = [where for match in found for _, where in match.points]
+    symbols = {where.symbol for where in places if isinstance(where, KernelFunction)}
+    assert "work" in symbols
+    assert "at_start" not in symbols
+    with pytest.raises(DiagnosticError, match=r"no match for 'at_start@work\.c'"):
+        resolve_parts('kernel.function("at_start@work.c")', env)

@@ -202,6 +202,11 @@ class KernelImage:
         section = self.section_at(address)
         return section is not None and section.name == _PER_CPU
 
+    def is_for_the_start(self, address: int) -> bool:
+        """Whether code is thrown away when the kernel, or the module, has started."""
+        section = self.section_at(address)
+        return section is not None and section.name.startswith(_INIT)
+
     def counts_from_zero(self) -> bool:
         """Whether addresses of per-CPU variables are distances, and not in the kernel's range."""
         return not any(s.name == _PER_CPU and s.address >= _KERNEL_HALF for s in self.sections())

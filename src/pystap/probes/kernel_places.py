@@ -48,6 +48,8 @@ class KernelCode(NamedTuple):
         return None if found is None or found.offset else found
 
     def _at(self, place: Place, pc: int, is_return: bool) -> KernelFunction | None:
+        if not self.image.module and self.image.is_for_the_start(pc):
+            return None
         symbol = code_symbol(self.image, place, pc)
         if symbol is None or (self.exported and not self.image.is_exported(symbol.name)):
             return None
