@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+import watched
 from lab.modules import Module, Modules
 from lab.test_kernel_functions import symbol
 
@@ -36,27 +35,10 @@ BY_NAME = MadeElsewhere(
     """
     + TELL,
 )
-PROGRAM = r"""
-#include <sys/wait.h>
-#include <unistd.h>
-volatile long watched;
-int main(void) {
-  for (int i = 0; i < 5; i++) watched = i;
-  if (fork() == 0) { watched = 7; _exit(0); }
-  wait(0);
-  return watched == 99;
-}
-"""
-
-
-def changes() -> str:
-    """A command whose children read each number once and write it once."""
-    names = " ".join(f"/proc/sys/{name}" for name in FILES.values())
-    return f"sh -c 'for f in {names}; do old=$(cat $f); sh -c \"echo $old > $f; :\"; done'"
 
 
 def test_data_of_the_kernel_by_name(modules: Modules) -> None:
-    done = modules.run(BY_NAME, "-c", changes())
+    done = modules.run(BY_NAME, "-c", watched.changes(FILES.values()))
     assert done.status == 0
     counts = dict(line.rsplit(" ", 1) for line in done.out.splitlines())
     assert counts.keys() == {
@@ -74,7 +56,9 @@ def test_data_of_the_kernel_by_address(modules: Modules) -> None:
     probe kernel.data({timeout:#x}).rw, kernel.data({warn:#x}).length(4).write,
           kernel.data({dump:#x}).length(4).rw
     """
-    done = modules.run(Module("-m", "stap_watch_at", "-e", script + TELL), "-c", changes())
+    done = modules.run(
+        Module("-m", "stap_watch_at", "-e", script + TELL), "-c", watched.changes(FILES.values())
+    )
     assert (done.err, done.status) == ("", 0)
     counts = dict(line.rsplit(" ", 1) for line in done.out.splitlines())
     assert counts[f"kernel.data({warn:#x}).length(4).write"] == "1"
@@ -83,15 +67,10 @@ def test_data_of_the_kernel_by_address(modules: Modules) -> None:
 
 
 def test_memory_of_the_target(modules: Modules, tmp_path: Path) -> None:
-    source, path = tmp_path / "watched.c", tmp_path / "watched"
-    source.write_text(PROGRAM)
-    subprocess.run(["gcc", "-static", "-no-pie", "-O0", "-o", path, source], check=True)
-    table = subprocess.run(["nm", path], check=True, capture_output=True, text=True).stdout
-    found = re.search(r"^(\w+) \w watched$", table, re.M)
-    assert found is not None
+    path, address = watched.program(tmp_path)
     script = f"""
     global writes
-    probe process.data({int(found[1], 16):#x}).length(8).write {{
+    probe process.data({address:#x}).length(8).write {{
       writes[pid() == target(), user_mode()]++
     }}
     probe end {{

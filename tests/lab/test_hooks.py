@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import watched
 from lab.test_kernel_functions import run, symbol
 from stap import STAP, stap, wait_for
 
@@ -101,9 +102,7 @@ def test_watchpoints_of_all_forms() -> None:
     }}
     probe end {{ foreach (point+ in hits) println(point, " ", hits[point]) }}
     """
-    names = " ".join(f"/proc/sys/{name}" for name in files.values())
-    words = f"sh -c 'for f in {names}; do old=$(cat $f); sh -c \"echo $old > $f; :\"; done'"
-    done = stap("-c", words, "-e", script, timeout=300)
+    done = stap("-c", watched.changes(files.values()), "-e", script, timeout=300)
     assert (done.err, done.status) == ("", 0)
     counts = dict(line.rsplit(" ", 1) for line in done.out.splitlines())
     assert counts[f"kernel.data({write:#x}).length(4).write"] == "1"

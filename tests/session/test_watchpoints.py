@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import watched
 from pystap.kernel.features import Features
 from stap import ROOT, stap
-
-PROGRAM = r"""
-#include <sys/wait.h>
-#include <unistd.h>
-volatile long watched;
-int main(void) {
-  for (int i = 0; i < 5; i++) watched = i;
-  if (fork() == 0) { watched = 7; _exit(0); }
-  wait(0);
-  return watched == 99;
-}
-"""
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> tuple[Path, int]:
     """A program, and where in its memory a variable is."""
-    source = tmp_path / "watched.c"
-    source.write_text(PROGRAM)
-    path = tmp_path / "watched"
-    subprocess.run(["gcc", "-static", "-no-pie", "-O0", "-o", path, source], check=True)
-    table = subprocess.run(["nm", path], check=True, capture_output=True, text=True).stdout
-    found = re.search(r"^(\w+) \w watched$", table, re.M)
-    assert found is not None
-    return path, int(found[1], 16)
+    return watched.program(tmp_path)
 
 
 def test_memory_of_the_target(program: tuple[Path, int]) -> None:
