@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import lzma
-import shutil
 import stat
-import struct
-import subprocess
 from pathlib import Path
+
+from pystap.debuginfo.kernelbtf import kernel_in
+from pystap.debuginfo.packing import unpacked
 
 GUEST = Path(__file__).parent / "guest"
 BUSYBOX = Path("/bin/busybox")
@@ -55,26 +54,14 @@ class Archive:
 
 
 def write_vmlinux(compressed: Path, target: Path) -> None:
-    """Take the kernel out of a bzImage (Documentation/arch/x86/boot.rst: setup_sects at 0x1f1,
-    payload_offset at 0x248, payload_length at 0x24c).  Raises ValueError."""
-    data = compressed.read_bytes()
-    begin = ((data[0x1F1] or 4) + 1) * 512 + struct.unpack_from("<I", data, 0x248)[0]
-    (length,) = struct.unpack_from("<I", data, 0x24C)
-    kernel = _decompress(data[begin : begin + length - 4])  # the length of it follows
+    """Take the kernel out of a bzImage.
+
+    Raises ValueError if there is none, and OSError if it cannot be unpacked.
+    """
+    kernel = kernel_in(compressed.read_bytes())
     if not kernel.startswith(_ELF):
         raise ValueError(f"{compressed}: no kernel in it")
     target.write_bytes(kernel)
-
-
-def _decompress(data: bytes) -> bytes:
-    if data.startswith(b"\xfd7zXZ\0"):
-        return lzma.LZMADecompressor().decompress(data)
-    if data.startswith(b"\x28\xb5\x2f\xfd"):
-        zstd = shutil.which("zstd")
-        if zstd is None:
-            raise ValueError("zstd is missing")
-        return subprocess.run([zstd, "-dc"], input=data, capture_output=True, check=True).stdout
-    return data
 
 
 def write_initramfs(modules: Path, target: Path) -> None:
@@ -86,7 +73,7 @@ def write_initramfs(modules: Path, target: Path) -> None:
     archive.file("bin/busybox", BUSYBOX.read_bytes())
     for index, path in enumerate(_load_order(modules)):
         name = path.name.partition(".")[0]
-        archive.file(f"modules/{index:02}-{name}.ko", _decompress(path.read_bytes()), 0o644)
+        archive.file(f"modules/{index:02}-{name}.ko", unpacked(path.read_bytes()), 0o644)
     target.write_bytes(archive.finish())
 
 

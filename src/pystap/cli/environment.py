@@ -85,19 +85,31 @@ def index_directory() -> str:
 
 
 def _btf_opener(directory: str, options: Options) -> Callable[[], Btf]:
-    opened: list[Btf] = []
+    """Opens it when first asked; that there is none is found out once, too."""
+    opened: list[Btf | Exception] = []
 
     def open_btf() -> Btf:
         if not opened:
-            from pathlib import Path
+            from pystap.debuginfo.btffile import BtfError
 
-            from pystap.debuginfo.btf import Btf
-
-            path = _other_btf(directory, options) if options.release else ""
-            opened.append(Btf.open(Path(directory), path) if path else Btf.open(Path(directory)))
+            try:
+                opened.append(_open_btf(directory, options))
+            except (BtfError, OSError) as problem:
+                opened.append(problem)
+        if isinstance(opened[0], Exception):
+            raise opened[0]
         return opened[0]
 
     return open_btf
+
+
+def _open_btf(directory: str, options: Options) -> Btf:
+    from pathlib import Path
+
+    from pystap.debuginfo.btf import Btf
+
+    path = _other_btf(directory, options) if options.release else ""
+    return Btf.open(Path(directory), path) if path else Btf.open(Path(directory))
 
 
 def _other_btf(directory: str, options: Options) -> str:

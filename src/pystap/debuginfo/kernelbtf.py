@@ -11,7 +11,7 @@ import struct
 
 from pystap.debuginfo.btffile import BtfMissing
 from pystap.debuginfo.elf import Elf, ElfError
-from pystap.debuginfo.packing import unpack
+from pystap.debuginfo.packing import unpacked
 from pystap.typing import TYPE_CHECKING, Final
 from pystap.wholefile import write_whole
 
@@ -25,7 +25,7 @@ _SECTORS: Final = 0x1F1  # of the code that starts, besides the first
 _SECTOR: Final = 512
 _MAGIC: Final = 0x202, b"HdrS"
 _PAYLOAD: Final = 0x248  # where it begins behind that code, and its length
-_LENGTH: Final = struct.Struct("<I")  # of what is unpacked, at the end of the payload
+_LENGTH: Final = 4  # bytes at the end of the payload: the size of what is unpacked
 
 
 def types_of(files: KernelFiles, directory: str) -> str:
@@ -79,11 +79,16 @@ def _section_of_started(path: str) -> bytes:
     at, magic = _MAGIC
     if data[at : at + len(magic)] != magic:
         raise ValueError("not a kernel for this machine")
-    begin, size = struct.unpack_from("<II", data, _PAYLOAD)
-    begin += ((data[_SECTORS] or 4) + 1) * _SECTOR
     memory = os.memfd_create("vmlinux", os.MFD_CLOEXEC)
     try:
-        unpack(data[begin : begin + size - _LENGTH.size], memory)
+        os.write(memory, kernel_in(data))
         return _section_of(f"/proc/self/fd/{memory}")
     finally:
         os.close(memory)
+
+
+def kernel_in(data: bytes) -> bytes:
+    """What is started by the code of a file, unpacked.  Raises :class:`UnpackError`."""
+    begin, size = struct.unpack_from("<II", data, _PAYLOAD)
+    begin += ((data[_SECTORS] or 4) + 1) * _SECTOR
+    return unpacked(data[begin : begin + size - _LENGTH])

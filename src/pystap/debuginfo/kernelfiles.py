@@ -18,6 +18,8 @@ from pystap.debuginfo.elf import Elf, ElfError, build_id_of
 from pystap.debuginfo.kernelimage import KernelImage
 from pystap.debuginfo.libdw import DwarfError
 from pystap.debuginfo.modulefile import (
+    ModuleFile,
+    module_file,
     module_folders,
     module_name,
     module_paths,
@@ -74,6 +76,10 @@ class KernelFiles:
         if self.release:
             yield f"{self.sysroot}/boot/vmlinuz-{self.release}"
             yield from (f"{place}/vmlinuz" for place in module_folders(self.release, self.sysroot))
+
+    def module_file(self, name: str) -> ModuleFile | None:
+        """The file of a module by its name, None when it has none that can be read."""
+        return module_file(name, self.release, self.sysroot)
 
     def modules(self) -> Iterator[str]:
         """The names of all modules of this kernel that have a file."""

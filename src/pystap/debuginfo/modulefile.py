@@ -11,7 +11,7 @@ import os
 
 from pystap.debuginfo.btffile import BtfMissing
 from pystap.debuginfo.elf import SHT_SYMTAB, STT_FUNC, Elf, ElfError
-from pystap.debuginfo.packing import unpack_file, without_packing
+from pystap.debuginfo.packing import unpacked_file, without_packing
 from pystap.typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ModuleFile:
         try:
             if without_packing(path) != path:
                 self._memory = os.memfd_create(name, os.MFD_CLOEXEC)
-                unpack_file(path, self._memory)
+                os.write(self._memory, unpacked_file(path))
                 path = f"/proc/self/fd/{self._memory}"
             self._elf = Elf(path)
         except (OSError, ElfError):

@@ -32,40 +32,33 @@ class UnpackError(OSError):
 
 def without_packing(path: str) -> str:
     """The path of a file before it was compressed."""
-    stem, ending = os.path.splitext(path)
-    return stem if any(packing.ending == ending for packing in _PACKINGS) else path
+    return path if _by_name(path) is None else os.path.splitext(path)[0]
 
 
-def unpack_file(path: str, to: int) -> bool:
-    """Write what a compressed file holds to a file descriptor; whether its name says it is one.
+def unpacked_file(path: str) -> bytes:
+    """What a file holds that is compressed if its name says so.  Raises OSError."""
+    packing = _by_name(path)
+    with open(path, "rb") as file:
+        data = file.read()
+    return data if packing is None else _run(packing.command, data)
 
-    Raises :class:`UnpackError`.
-    """
+
+def unpacked(data: bytes) -> bytes:
+    """What bytes hold that are compressed if they begin so.  Raises :class:`UnpackError`."""
+    packing = next((p for p in _PACKINGS if data.startswith(p.magic)), None)
+    return data if packing is None else _run(packing.command, data)
+
+
+def _by_name(path: str) -> _Packing | None:
     ending = os.path.splitext(path)[1]
-    for packing in _PACKINGS:
-        if packing.ending == ending:
-            with open(path, "rb") as file:
-                _run(packing.command, file.read(), to)
-            return True
-    return False
+    return next((packing for packing in _PACKINGS if packing.ending == ending), None)
 
 
-def unpack(data: bytes, to: int) -> None:
-    """Write what bytes hold, compressed or not, to a file descriptor.
-
-    Raises :class:`UnpackError`.
-    """
-    for packing in _PACKINGS:
-        if data.startswith(packing.magic):
-            _run(packing.command, data, to)
-            return
-    os.write(to, data)
-
-
-def _run(command: tuple[str, ...], data: bytes, to: int) -> None:
+def _run(command: tuple[str, ...], data: bytes) -> bytes:
     try:
-        done = subprocess.run(command, input=data, stdout=to, stderr=subprocess.PIPE)
+        done = subprocess.run(command, input=data, capture_output=True)
     except FileNotFoundError:
         raise UnpackError(f"{command[0]} is not installed, which unpacks it") from None
     if done.returncode:
         raise UnpackError(done.stderr.decode(errors="replace").strip() or f"{command[0]} failed")
+    return done.stdout

@@ -160,11 +160,9 @@ def _kernel_types(place: str, env: ProbeEnv) -> list[Types]:
 def _types_of_absent(module: str, env: ProbeEnv) -> list[Types]:
     """Those of a module that is not loaded, by its file."""
     from pystap.debuginfo.btf import BtfError
-    from pystap.debuginfo.modulefile import module_file
     from pystap.probes.kernel_debug import kernel_files
 
-    files = kernel_files(env)
-    file = module_file(module, files.release, files.sysroot)
+    file = kernel_files(env).module_file(module)
     if file is None:
         return []
     try:
