@@ -92,8 +92,7 @@ def _numbered(asked: _Asked, address: int, env: ProbeEnv, in_source: bool) -> li
 
 
 def _named(asked: _Asked, name: str, env: ProbeEnv, in_source: bool) -> list[Match]:
-    absent = asked.file and asked.module not in function_table(env).modules()
-    if in_source or "@" in name or absent:
+    if in_source or "@" in name or _is_file_of_absent(asked, env):
         return _in_source(asked, env)
     if asked.module and not runs(env):
         return _in_module_elsewhere(asked, name, env)
@@ -103,9 +102,9 @@ def _named(asked: _Asked, name: str, env: ProbeEnv, in_source: bool) -> list[Mat
         required_image("", env, asked.tok, "functions", lambda: _package(env))
     table = function_table(env)
     if asked.module and not has_wildcard(asked.module) and asked.module not in table.modules():
-        functions = _of_absent(asked, name, env)
-        if functions:
-            return [_match(asked, f, Prototypes(env), later=True) for f in functions]
+        absent = _of_absent(asked, name, env)
+        if absent:
+            return absent
     symbols = table.matching(name, asked.module)
     described = _described(asked, name, symbols, env)
     functions = _by_name(asked, name, table, symbols, bool(described))
@@ -124,19 +123,22 @@ def _in_module_elsewhere(asked: _Asked, pattern: str, env: ProbeEnv) -> list[Mat
     """Functions of a module of a kernel that does not run: by debug information if it is here,
     else by symbols and types in the module's file."""
     if not has_wildcard(asked.module) and local_image(asked.module, env) is None:
-        functions = _of_absent(asked, pattern, env)
-        if functions:
-            return [_match(asked, f, Prototypes(env), later=True) for f in functions]
+        absent = _of_absent(asked, pattern, env)
+        if absent:
+            return absent
     return _in_source(asked, env)
 
 
 def _found_at_load(asked: _Asked, env: ProbeEnv) -> bool:
     """Whether only the kernel that a module of ours is loaded into can tell if it has a symbol."""
-    if not asked.module:
-        return not runs(env) and local_image("", env) is None
-    return not runs(env) or (
-        bool(asked.file) and asked.module not in function_table(env).modules()
-    )
+    if runs(env):
+        return _is_file_of_absent(asked, env)
+    return bool(asked.module) or local_image("", env) is None
+
+
+def _is_file_of_absent(asked: _Asked, env: ProbeEnv) -> bool:
+    """Whether a module that is not loaded was given by its file."""
+    return bool(asked.file) and asked.module not in function_table(env).modules()
 
 
 def _known(asked: _Asked, functions: list[KernelFunction], env: ProbeEnv) -> list[Match]:
@@ -273,20 +275,20 @@ def _near(asked: _Asked, name: str, table: FunctionTable) -> str:
     return "the compiler may have inlined it everywhere: only debug information could tell"
 
 
-def _of_absent(asked: _Asked, pattern: str, env: ProbeEnv) -> list[KernelFunction]:
+def _of_absent(asked: _Asked, pattern: str, env: ProbeEnv) -> list[Match]:
     """Functions of a module that is not loaded, by its file; its types are remembered."""
-    from pystap.debuginfo.modulefile import module_file
-
     if asked.exported or (env.has_feature is not None and not env.has_feature("kprobe")):
         return []
-    file = module_file(asked.module, kernel_files(env).release, kernel_files(env).sysroot)
+    file = kernel_files(env).module_file(asked.module)
     if file is None:
         return []
     names = [n for n in file.functions() if fnmatchcase(n, pattern) and not n.startswith("__pfx_")]
     if names and has_types(env):
         file.give_types(env.btf())
     file.close()
-    return [KernelFunction(name, asked.module) for name in names]
+    prototypes = Prototypes(env)
+    functions = [KernelFunction(name, asked.module) for name in names]
+    return [_match(asked, function, prototypes, later=True) for function in functions]
 
 
 def _no_module(asked: _Asked, table: FunctionTable) -> Exception:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from pystap.backend.bpf import faulting
 from pystap.backend.bpf.attachments import Entry
+from pystap.kernel.bpf import PROG_TYPE_KPROBE, TRACE_UPROBE_MULTI
 from pystap.probes.attach import Uprobe
-from pystap.typing import TYPE_CHECKING, Final
+from pystap.typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pystap.backend.bpf.unit import Unit
-
-_KPROBE: Final = 2  # enum bpf_prog_type
-_UPROBE_MULTI: Final = 48  # enum bpf_attach_type
 
 
 def uprobe_entry(unit: Unit, function: str, indexes: list[int]) -> Entry:
@@ -26,13 +24,13 @@ def uprobe_entry(unit: Unit, function: str, indexes: list[int]) -> Entry:
     sleepable = faulting.sleeps(unit)
     against = _against_multi(unit, where)
     if against:
-        return Entry(function, _KPROBE, kind, tuple(indexes), sleepable=sleepable)
+        return Entry(function, PROG_TYPE_KPROBE, kind, tuple(indexes), sleepable=sleepable)
     return Entry(
         function,
-        _KPROBE,
+        PROG_TYPE_KPROBE,
         f"{kind}_multi",
         tuple(indexes),
-        expected_attach=_UPROBE_MULTI,
+        expected_attach=TRACE_UPROBE_MULTI,
         sleepable=sleepable,
     )
 
